@@ -1,0 +1,115 @@
+"""Every refusal and failure that Hotswap can name.
+
+An error has a stable `code` (kebab-case, part of the API), a message for people and, where one input is
+at fault, the `field` that is. Nobody parses messages: the API maps codes to HTTP statuses, activities
+to `ApplicationError.type`.
+"""
+
+from typing import ClassVar
+
+
+class HotswapError(Exception):
+    """The root of all errors of ours."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class InvalidInput(HotswapError):
+    """The input breaks a rule; `field` names where."""
+
+    code = "invalid-input"
+
+
+class NotFound(HotswapError):
+    """No such object, or none that the caller may see."""
+
+    code = "not-found"
+
+
+class Conflict(HotswapError):
+    """The object's present state does not allow this."""
+
+    code = "conflict"
+
+
+class IllegalTransition(Conflict):
+    """A phase may not follow the present one."""
+
+    code = "illegal-transition"
+
+
+class Unauthenticated(HotswapError):
+    """No valid proof of who is asking."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(HotswapError):
+    """Known, but not allowed."""
+
+    code = "forbidden"
+
+
+class PlanImpossible(InvalidInput):
+    """A plan that cannot be: no nodes, a wave larger than the environment, deadlines in the wrong order."""
+
+    code = "plan-impossible"
+
+
+class BundleInvalid(InvalidInput):
+    """The archive or its manifest breaks a rule."""
+
+    code = "bundle-invalid"
+
+
+class BundleTooLarge(BundleInvalid):
+    """The archive, or what it unpacks to, is over the limit."""
+
+    code = "bundle-too-large"
+
+
+class SignatureRefused(HotswapError):
+    """The signature does not prove that a trusted signer released these bytes."""
+
+    code = "signature-refused"
+
+
+class NodeError(HotswapError):
+    """Something that a node answered or failed to answer."""
+
+    code = "node-error"
+
+
+class NodeUnreachable(NodeError):
+    """The agent did not answer within the deadline."""
+
+    code = "node-unreachable"
+
+
+class Fenced(NodeError):
+    """A newer attempt has touched this module on the node; this one is refused."""
+
+    code = "fenced"
+
+
+class NotStaged(NodeError):
+    """The release to activate is not in a slot of the node."""
+
+    code = "not-staged"
+
+
+class ModuleNotReady(NodeError):
+    """The new release did not become ready in time; the old one keeps running."""
+
+    code = "module-not-ready"
+
+
+class ReadBackMismatch(NodeError):
+    """What runs on the node is not what was ordered."""
+
+    code = "read-back-mismatch"

@@ -1,0 +1,50 @@
+"""Names and ids, as types, and the ids of workflows."""
+
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+_SLUG = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+# semver.org's grammar, version 2.0.0 (its published regular expression).
+SEMVER = (
+    r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
+    r"(-((0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
+    r"(\+([0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*))?$"
+)
+
+TenantId = Annotated[str, StringConstraints(pattern=_SLUG)]
+EnvironmentName = Annotated[str, StringConstraints(pattern=_SLUG)]
+NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+ModuleName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,62}[a-z0-9]$")]
+Version = Annotated[str, StringConstraints(pattern=SEMVER, max_length=128)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Username = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._@-]{1,62}[a-z0-9]$")]
+GateName = Annotated[str, StringConstraints(pattern=_SLUG)]
+
+CONTROL_QUEUE = "hotswap-control"
+NODE_QUEUE = "hotswap-nodes"
+
+
+def lane_id(tenant: str, environment: str) -> str:
+    """The workflow id of the queue in front of one tenant's environment."""
+    return f"lane-{tenant}-{environment}"
+
+
+def deployment_workflow_id(deployment: str) -> str:
+    """The workflow id of one deployment."""
+    return f"deployment-{deployment}"
+
+
+def approval_id(deployment: str, gate: str) -> str:
+    """The id of one gate of one deployment: an object of the API and a workflow id at once."""
+    return f"approval-{deployment}-{gate}"
+
+
+def analysis_id(deployment: str, wave: int) -> str:
+    """The workflow id of the judge's run over one wave."""
+    return f"analysis-{deployment}-{wave}"
+
+
+def rollback_id(deployment: str) -> str:
+    """The workflow id of the rollback that belongs to a deployment."""
+    return f"rollback-{deployment}"

@@ -1,0 +1,219 @@
+"""What the control plane and an agent say to each other: JSON over HTTP with mutual TLS.
+
+| request | answer |
+|---|---|
+| `PUT /v1/bundles/{digest}`, the bundle's bytes | 204; `HEAD` tells whether it is there (204, 404) |
+| `POST /v1/operations`, an `Operation` | `OperationResult`; a repeat of the same id answers the recorded one |
+| `GET /v1/report` | `NodeReport`, read from the node now |
+| `GET /v1/modules/{module}/samples?since=S` | `Samples` newer than S (seconds since the epoch) |
+| `GET /v1/journal?module=M` | the operations that the node has applied, oldest first: `JournalEntry` list |
+| `GET /healthz`, `GET /metrics` | liveness; Prometheus text |
+"""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from domain.base import Frozen
+from domain.names import ModuleName, NodeName
+from domain.release import Kind, ReleaseRef
+
+OperationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:._-]{1,256}$")]
+
+
+class Action(StrEnum):
+    """What an operation does to one module on one node.
+
+    stage: unpack the bundle into a slot, after checking digest, signature and space.
+    activate: make the staged release current; the one that was current becomes previous.
+    verify: read back what runs; changes nothing.
+    revert: make the given release current again, or, without one, remove the module.
+    retire: delete the given release's slot, unless it is current.
+    """
+
+    STAGE = "stage"
+    ACTIVATE = "activate"
+    VERIFY = "verify"
+    REVERT = "revert"
+    RETIRE = "retire"
+
+
+class Operation(Frozen):
+    """One order to one node.
+
+    Attributes:
+        id: stable over retries; a node applies an id at most once.
+        fence: grows with every attempt on an environment; a node refuses one that is lower than the
+            highest it has seen for the module (Fenced).
+        release: what to stage, activate, revert to or retire; None reverts to "not installed".
+        signature: the detached CMS signature (DER, base64), with stage only.
+    """
+
+    id: OperationId
+    action: Action
+    module: ModuleName
+    fence: int = Field(ge=0)
+    release: ReleaseRef | None = None
+    signature: str | None = Field(default=None, max_length=64 * 1024)
+
+    @model_validator(mode="after")
+    def _release_fits(self) -> Self:
+        if self.release is None and self.action in (Action.STAGE, Action.ACTIVATE, Action.RETIRE):
+            raise ValueError(f"{self.action} needs a release")
+        if self.release is not None and self.release.module != self.module:
+            raise ValueError("the release belongs to another module")
+        if (self.signature is not None) != (self.action is Action.STAGE):
+            raise ValueError("a signature goes with stage, and only there")
+        return self
+
+
+class ModuleState(StrEnum):
+    """What the node sees of a module now."""
+
+    ABSENT = "absent"
+    RUNNING = "running"
+    STARTING = "starting"
+    FAILED = "failed"
+
+
+class RunningProcess(Frozen):
+    """Read from /proc (proc(5)) when the report was made.
+
+    `release_tree` is the tree hash of the directory that the process runs from, as it is on disk now;
+    `started` is the process's start in clock ticks since boot, so that pid and started name it.
+    """
+
+    pid: int
+    started: int
+    executable: str
+    release_directory: str
+    release_tree: str | None
+    restarts: int = 0
+
+
+class ModuleReport(Frozen):
+    """What a node really has of one module: read back, not remembered.
+
+    Attributes:
+        current: the release behind the node's pointer.
+        tree: tree hash of the current release's directory as it is on disk now.
+        process: for kind process, what runs; None when nothing does.
+        endpoints: socket name → "host:port" that clients use.
+        fence: the highest fence seen.
+        healthy: the last probe's answer; None without a probe.
+        problems: what does not fit together, in words; empty when all does.
+    """
+
+    module: ModuleName
+    kind: Kind | None = None
+    state: ModuleState
+    current: ReleaseRef | None = None
+    previous: ReleaseRef | None = None
+    staged: ReleaseRef | None = None
+    tree: str | None = None
+    process: RunningProcess | None = None
+    endpoints: dict[str, str] = Field(default_factory=dict)
+    fence: int = 0
+    healthy: bool | None = None
+    problems: tuple[str, ...] = ()
+
+
+class NodeReport(Frozen):
+    """All of one node."""
+
+    node: NodeName
+    boot_id: str
+    agent_version: str
+    agent_started: float
+    disk_free_bytes: int
+    modules: tuple[ModuleReport, ...] = ()
+
+
+class Fault(Frozen):
+    """Why an operation failed: a stable code of domain.errors and words for people."""
+
+    code: str
+    message: str
+
+
+class OperationResult(Frozen):
+    """What became of an operation. `changed` is false when the node already was as ordered;
+    `replayed` is true when this answer was recorded earlier.
+    """
+
+    id: OperationId
+    action: Action
+    ok: bool
+    changed: bool = False
+    replayed: bool = False
+    fault: Fault | None = None
+    report: ModuleReport
+    started: float
+    finished: float
+
+
+class JournalEntry(Frozen):
+    """One line of the node's journal: an operation that was applied (or failed), as recorded."""
+
+    id: OperationId
+    action: Action
+    module: ModuleName
+    fence: int
+    release: ReleaseRef | None
+    ok: bool
+    changed: bool
+    at: float
+
+
+class Histogram(Frozen):
+    """Cumulative bucket counts, as Prometheus exposes them: counts[i] observations ≤ bounds[i] seconds.
+
+    The +Inf bucket is `count`; `bounds` are finite and ascend.
+    """
+
+    bounds: tuple[float, ...]
+    counts: tuple[float, ...]
+    count: float
+    total: float
+
+    @model_validator(mode="after")
+    def _shape(self) -> Self:
+        if len(self.bounds) != len(self.counts):
+            raise ValueError("as many counts as bounds are needed")
+        if list(self.bounds) != sorted(self.bounds):
+            raise ValueError("bounds must ascend")
+        return self
+
+
+class Sample(Frozen):
+    """One look of the agent at a running module. Counters are cumulative over the process's life.
+
+    Attributes:
+        at: seconds since the epoch on the node.
+        version: the release that ran; samples taken while two processes overlap are not recorded.
+        instance: names the process (pid and start), so that a counter's reset is never a decrease.
+        probe_ok, probe_seconds: the health probe's answer and how long it took; None without one.
+        cpu_seconds: CPU time used so far; memory_bytes: resident set, children included.
+        requests, errors, latency: from the module's metrics endpoint; None when it has none.
+    """
+
+    at: float
+    version: str
+    instance: str
+    probe_ok: bool | None = None
+    probe_seconds: float | None = None
+    cpu_seconds: float | None = None
+    memory_bytes: float | None = None
+    requests: float | None = None
+    errors: float | None = None
+    latency: Histogram | None = None
+
+
+class Samples(Frozen):
+    """An answer to a question for samples; `now` is the node's clock, to compare with `since`."""
+
+    node: NodeName
+    module: ModuleName
+    now: float
+    samples: tuple[Sample, ...] = ()
