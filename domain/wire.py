@@ -3,7 +3,7 @@
 | request | answer |
 |---|---|
 | `PUT /v1/bundles/{digest}`, the bundle's bytes | 204; `HEAD` tells whether it is there (204, 404) |
-| `POST /v1/operations`, an `Operation` | `OperationResult`; a repeat of the same id answers the recorded one |
+| `POST /v1/operations`, an `Operation` | `OperationResult`; for a repeated id the recorded one |
 | `GET /v1/report` | `NodeReport`, read from the node now |
 | `GET /v1/modules/{module}/samples?since=S` | `Samples` newer than S (seconds since the epoch) |
 | `GET /v1/journal?module=M` | the operations that the node has applied, oldest first: `JournalEntry` list |
@@ -138,8 +138,10 @@ class Fault(Frozen):
 
 
 class OperationResult(Frozen):
-    """What became of an operation. `changed` is false when the node already was as ordered;
-    `replayed` is true when this answer was recorded earlier.
+    """What became of an operation.
+
+    `changed` is false when the node already was as ordered; `replayed` is true when this answer was
+    recorded earlier.
     """
 
     id: OperationId

@@ -1,0 +1,1 @@
+"""One Temporal worker process: workflows and activities."""
