@@ -21,6 +21,19 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Username = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._@-]{1,62}[a-z0-9]$")]
 GateName = Annotated[str, StringConstraints(pattern=_SLUG)]
 
+# The columns of Temporal's list view; their types are Temporal's.
+SEARCH_ATTRIBUTES = {
+    "Tenant": "Keyword",
+    "Environment": "Keyword",
+    "Module": "Keyword",
+    "FromVersion": "Keyword",
+    "ToVersion": "Keyword",
+    "Phase": "Keyword",
+    "Wave": "Int",
+    "WaitingFor": "Keyword",
+    "Verdict": "Keyword",
+}
+
 CONTROL_QUEUE = "hotswap-control"
 NODE_QUEUE = "hotswap-nodes"
 

@@ -1,0 +1,124 @@
+"""The life of a deployment: its phases, which may follow which, and what ended it."""
+
+from enum import StrEnum
+from typing import Final
+
+from domain.base import Frozen
+from domain.errors import IllegalTransition
+
+
+class Phase(StrEnum):
+    """Where a deployment stands."""
+
+    QUEUED = "queued"
+    PLANNING = "planning"
+    STAGING = "staging"
+    WAITING_APPROVAL = "waiting-approval"
+    ACTIVATING = "activating"
+    VERIFYING = "verifying"
+    BAKING = "baking"
+    ANALYZING = "analyzing"
+    PAUSED = "paused"
+    HOLDING = "holding"
+    ROLLING_BACK = "rolling-back"
+    COMPLETED = "completed"
+    ROLLED_BACK_VERIFIED = "rolled-back-verified"
+    ROLLED_BACK_UNVERIFIED = "rolled-back-unverified"
+    REJECTED = "rejected"
+    ABORTED = "aborted"
+    FAILED = "failed"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing can follow."""
+        return not TRANSITIONS[self]
+
+
+_STEPS: Final = (
+    Phase.STAGING,
+    Phase.WAITING_APPROVAL,
+    Phase.ACTIVATING,
+    Phase.VERIFYING,
+    Phase.BAKING,
+    Phase.ANALYZING,
+    Phase.PAUSED,
+    Phase.HOLDING,
+)
+_UNTOUCHED_ENDS: Final = (Phase.REJECTED, Phase.ABORTED, Phase.FAILED)
+_STEPPING: Final = frozenset((*_STEPS, *_UNTOUCHED_ENDS, Phase.ROLLING_BACK, Phase.COMPLETED))
+
+# Which phases may follow which. A rollback, once begun, ends in one of its two ends and nowhere else.
+TRANSITIONS: Final[dict[Phase, frozenset[Phase]]] = {
+    Phase.QUEUED: frozenset((Phase.PLANNING, Phase.ROLLING_BACK, Phase.ABORTED, Phase.FAILED)),
+    Phase.PLANNING: frozenset((*_STEPS, *_UNTOUCHED_ENDS, Phase.ROLLING_BACK)),
+    **dict.fromkeys(_STEPS, _STEPPING),
+    Phase.ROLLING_BACK: frozenset((Phase.ROLLED_BACK_VERIFIED, Phase.ROLLED_BACK_UNVERIFIED)),
+    Phase.COMPLETED: frozenset(),
+    Phase.ROLLED_BACK_VERIFIED: frozenset(),
+    Phase.ROLLED_BACK_UNVERIFIED: frozenset(),
+    Phase.REJECTED: frozenset(),
+    Phase.ABORTED: frozenset(),
+    Phase.FAILED: frozenset(),
+}
+
+
+def advance(present: Phase, following: Phase) -> Phase:
+    """The following phase, if it may follow; staying is always allowed.
+
+    Raises:
+        IllegalTransition: the table has no such step.
+    """
+    if following is not present and following not in TRANSITIONS[present]:
+        raise IllegalTransition(f"a deployment cannot go from {present} to {following}", field="phase")
+    return following
+
+
+class CauseKind(StrEnum):
+    """What ended a deployment, or turned it back."""
+
+    ANALYSIS = "analysis"
+    INCONCLUSIVE = "inconclusive"
+    NODE_FAILURES = "node-failures"
+    DEADLINE = "deadline"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    ABORTED = "aborted"
+    OPERATOR = "operator"
+    TERMINATED = "terminated"
+    PLAN = "plan"
+
+    @property
+    def human(self) -> bool:
+        """Whether a person said no, rather than the release failing."""
+        return self in (CauseKind.REJECTED, CauseKind.EXPIRED, CauseKind.ABORTED)
+
+
+class Cause(Frozen):
+    """Why, in words, and who, where it was a person."""
+
+    kind: CauseKind
+    message: str
+    actor: str | None = None
+
+
+class NodeFailure(Frozen):
+    """One node that did not do as ordered: its name, a code of domain.errors, and words."""
+
+    node: str
+    code: str
+    message: str
+
+
+def exit_code(phase: Phase, cause: Cause | None, *, frozen: bool = False) -> int:
+    """The exit code of `hotswap deploy --watch`.
+
+    0 completed; 2 rolled back and verified; 3 rolled back but not verified, or the lane is frozen;
+    4 still under way or waiting; 5 rejected or aborted (nothing left behind); 1 failed before anything
+    was touched.
+    """
+    if frozen or phase is Phase.ROLLED_BACK_UNVERIFIED:
+        return 3
+    if phase is Phase.ROLLED_BACK_VERIFIED:
+        return 5 if cause is not None and cause.kind.human else 2
+    ends = {Phase.COMPLETED: 0, Phase.REJECTED: 5, Phase.ABORTED: 5, Phase.FAILED: 1}
+    return ends.get(phase, 4)

@@ -1,0 +1,22 @@
+"""The events that a deployment leaves behind, in order: the live stream and the audit trail read them."""
+
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """What happened."""
+
+    QUEUED = "deployment.queued"
+    PLANNED = "deployment.planned"
+    PHASE = "deployment.phase"
+    FINISHED = "deployment.finished"
+    GATE_OPENED = "gate.opened"
+    VOTE_COUNTED = "gate.vote-counted"
+    VOTE_REFUSED = "gate.vote-refused"
+    GATE_CLOSED = "gate.closed"
+    VERDICT = "analysis.verdict"
+    NODES_FAILED = "nodes.failed"
+    COMMAND = "deployment.command"
+    SIGNAL_REFUSED = "deployment.signal-refused"
+    LANE_FROZEN = "lane.frozen"
+    LANE_RESOLVED = "lane.resolved"

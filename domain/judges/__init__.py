@@ -1,0 +1,1 @@
+"""Judges: pure functions from both sides' windows to a verdict."""

@@ -1,0 +1,219 @@
+"""Inputs and results of workflows and activities. They evolve by adding fields with defaults."""
+
+from pydantic import Field
+
+from domain.analysis import Verdict
+from domain.base import Frozen
+from domain.deployment import Cause, NodeFailure, Phase
+from domain.events import EventKind
+from domain.gate import GateResult, Poll
+from domain.names import EnvironmentName, ModuleName, NodeName, TenantId
+from domain.plan import Plan
+from domain.policy import AnalysisRule, GateRule
+from domain.release import ReleaseRef
+
+
+class LaneInput(Frozen):
+    """The lane of one tenant's environment. All its state is in the store, so that nothing can be lost."""
+
+    tenant: TenantId
+    environment: EnvironmentName
+
+
+class QueuedDeployment(Frozen):
+    """One entry of the lane. With `rolls_back` it takes back that completed deployment instead."""
+
+    deployment: str
+    requester: str
+    module: ModuleName
+    version: str
+    strategy: str
+    rolls_back: str | None = None
+    phase: Phase = Phase.QUEUED
+
+
+class LaneView(Frozen):
+    """What the store knows of a lane: what runs, what waits (oldest first), and why it is frozen."""
+
+    frozen: str | None = None
+    running: QueuedDeployment | None = None
+    queued: tuple[QueuedDeployment, ...] = ()
+
+
+class DeploymentInput(Frozen):
+    """One deployment; everything else about it is read from the store when its plan is made."""
+
+    tenant: TenantId
+    environment: EnvironmentName
+    deployment: str
+    requester: str
+    module: ModuleName
+    version: str
+
+
+class Prepared(Frozen):
+    """A plan that is stored, and the fence under which its operations run."""
+
+    plan: Plan
+    fence: int
+
+
+class DeploymentResult(Frozen):
+    """How a deployment ended. `unverified` names the nodes that could not be proved to be back."""
+
+    phase: Phase
+    cause: Cause | None = None
+    unverified: tuple[NodeName, ...] = ()
+
+
+class Progress(Frozen):
+    """One change of a deployment, written with its event in one transaction.
+
+    Attributes:
+        key: unique within the deployment, so that a repeat writes nothing twice.
+        phase: the phase from now on; None leaves it (and all that describes it) as it is.
+        step: index into the plan's steps; None keeps the present one.
+        waiting_for: what it waits for, in words; "" when it does not wait.
+        details: further facts for the event, JSON values.
+    """
+
+    tenant: TenantId
+    deployment: str
+    key: str
+    event: EventKind
+    message: str
+    phase: Phase | None = None
+    step: int | None = None
+    wave: int | None = None
+    waiting_for: str = ""
+    actor: str | None = None
+    cause: Cause | None = None
+    unverified: tuple[NodeName, ...] = ()
+    details: dict[str, object] = Field(default_factory=dict)
+
+
+class NodesOrder(Frozen):
+    """One operation on the nodes of one batch. `deadline` is seconds per node, retries included.
+
+    `attempt` tells repeats of the same operation within a deployment apart (rounds of a rollback).
+    """
+
+    tenant: TenantId
+    environment: EnvironmentName
+    deployment: str
+    wave: int
+    nodes: tuple[NodeName, ...]
+    release: ReleaseRef
+    fence: int
+    deadline: float
+    attempt: int = 1
+
+
+class RevertOrder(Frozen):
+    """Bring nodes back to the release that was recorded for them before deployment `of`."""
+
+    tenant: TenantId
+    environment: EnvironmentName
+    deployment: str
+    of: str
+    module: ModuleName
+    nodes: tuple[NodeName, ...]
+    fence: int
+    deadline: float
+    attempt: int
+
+
+class NodesOutcome(Frozen):
+    """What became of a batch: how many nodes did as ordered, and those that did not, by name."""
+
+    done: int
+    failures: tuple[NodeFailure, ...] = ()
+
+
+class ApprovalInput(Frozen):
+    """One gate. `subject` says in words what is decided; `plan` is the digest that votes bind to."""
+
+    tenant: TenantId
+    environment: EnvironmentName
+    deployment: str
+    gate: str
+    rule: GateRule
+    plan: str
+    requester: str
+    unsigned_votes: bool
+    subject: str
+
+
+class ApprovalResult(Frozen):
+    """How the gate ended, with every vote."""
+
+    result: GateResult
+    poll: Poll
+
+
+class TokenCheck(Frozen):
+    """A vote token to be checked against the API's public key."""
+
+    token: str
+
+
+class AnalysisInput(Frozen):
+    """The judge's run over one wave."""
+
+    tenant: TenantId
+    environment: EnvironmentName
+    deployment: str
+    analysis: str
+    wave: int
+    module: ModuleName
+    canary: tuple[NodeName, ...]
+    baseline: tuple[NodeName, ...]
+    canary_version: str
+    rule: AnalysisRule
+    subject: str
+
+
+class Look(Frozen):
+    """One look of the judge: everything since the window's start on each node, `seconds` long by now."""
+
+    analysis: AnalysisInput
+    number: int
+    seconds: float
+
+
+class RollbackInput(Frozen):
+    """A rollback of what deployment `of` changed; `deployment` is the record that it reports to.
+
+    They differ when a completed deployment is taken back later, by a deployment of its own.
+    """
+
+    tenant: TenantId
+    environment: EnvironmentName
+    deployment: str
+    of: str
+    cause: Cause
+    subject: str
+
+
+class RollbackTargets(Frozen):
+    """The nodes that deployment `of` touched, and the terms of taking them back."""
+
+    module: ModuleName
+    version: str
+    nodes: tuple[NodeName, ...]
+    fence: int
+    deadline: float
+
+
+class RollbackResult(Frozen):
+    """Verified on every node, or the nodes where it is not."""
+
+    unverified: tuple[NodeName, ...] = ()
+    touched: int = 0
+
+
+class AnalysisResult(Frozen):
+    """The judge's last word."""
+
+    verdict: Verdict
+    seconds: float

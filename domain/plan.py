@@ -1,0 +1,140 @@
+"""The plan: what a deployment will do, as data. Computed once, hashed, and never changed afterwards."""
+
+import hashlib
+import itertools
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from domain.base import Frozen
+from domain.names import EnvironmentName, NodeName, TenantId
+from domain.policy import AnalysisRule, Deadlines, FailureBudget, GateRule
+from domain.release import ReleaseRef
+
+
+class Stage(Frozen):
+    """Bring the bundle to the wave's nodes and unpack it beside what runs."""
+
+    kind: Literal["stage"] = "stage"
+    wave: int
+
+
+class Gate(Frozen):
+    """Wait for people before the wave."""
+
+    kind: Literal["gate"] = "gate"
+    wave: int
+    rule: GateRule
+
+
+class Activate(Frozen):
+    """Switch the wave's nodes to the release."""
+
+    kind: Literal["activate"] = "activate"
+    wave: int
+
+
+class Verify(Frozen):
+    """Read back from the wave's nodes what really runs there."""
+
+    kind: Literal["verify"] = "verify"
+    wave: int
+
+
+class Bake(Frozen):
+    """Let the changed nodes run for `seconds`, then read back again: health is what gates."""
+
+    kind: Literal["bake"] = "bake"
+    wave: int
+    seconds: float
+
+
+class Analyze(Frozen):
+    """Judge all nodes changed so far against those not changed yet."""
+
+    kind: Literal["analyze"] = "analyze"
+    wave: int
+    rule: AnalysisRule
+
+
+Step = Annotated[Stage | Gate | Activate | Verify | Bake | Analyze, Field(discriminator="kind")]
+
+
+class Wave(Frozen):
+    """Nodes that change together. Waves count from 1."""
+
+    number: int = Field(ge=1)
+    nodes: tuple[NodeName, ...] = Field(min_length=1)
+
+
+class Plan(Frozen):
+    """The steps, in order, and the nodes of each wave. Approvals bind to `digest`.
+
+    `replaces` is the version that most nodes run before the deployment; None on a first install.
+    """
+
+    tenant: TenantId
+    environment: EnvironmentName
+    release: ReleaseRef
+    strategy: str
+    replaces: str | None
+    waves: tuple[Wave, ...] = Field(min_length=1)
+    steps: tuple[Step, ...] = Field(min_length=1)
+    deadlines: Deadlines
+    failures: FailureBudget
+    unsigned_votes: bool
+
+    @model_validator(mode="after")
+    def _each_node_once(self) -> Self:
+        if [wave.number for wave in self.waves] != list(range(1, len(self.waves) + 1)):
+            raise ValueError("waves must be numbered from 1 without a gap")
+        names = self.nodes
+        if len(names) != len(dict.fromkeys(names)):
+            raise ValueError("a node is in two waves")
+        if any(not 1 <= step.wave <= len(self.waves) for step in self.steps):
+            raise ValueError("a step names a wave that is not there")
+        return self
+
+    @property
+    def nodes(self) -> tuple[NodeName, ...]:
+        """All nodes, in the order in which they change."""
+        return tuple(name for wave in self.waves for name in wave.nodes)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the canonical JSON of the whole plan."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def wave(self, number: int) -> Wave:
+        """The wave with this number."""
+        return self.waves[number - 1]
+
+    def changed_by(self, wave: int) -> tuple[NodeName, ...]:
+        """Nodes on the new release once this wave is through."""
+        return tuple(name for each in self.waves[:wave] for name in each.nodes)
+
+    def remaining_after(self, wave: int) -> tuple[NodeName, ...]:
+        """Nodes that this wave and those before it leave unchanged: the concurrent baseline."""
+        return tuple(name for each in self.waves[wave:] for name in each.nodes)
+
+
+SMALL_WAVE = 16
+BATCH_NODES = 64
+FEWEST_BATCHES = 8
+MOST_BATCHES = 48
+
+
+def batches(nodes: tuple[NodeName, ...]) -> list[tuple[NodeName, ...]]:
+    """Cut a wave into slices, each for one activity.
+
+    Up to SMALL_WAVE nodes get a batch each, so that the console's timeline names every node. Larger waves
+    get between FEWEST_BATCHES and MOST_BATCHES slices of about BATCH_NODES, so that history stays small.
+    """
+    if len(nodes) <= SMALL_WAVE:
+        return [(name,) for name in nodes]
+    count = min(MOST_BATCHES, max(FEWEST_BATCHES, -(-len(nodes) // BATCH_NODES)))
+    size, rest = divmod(len(nodes), count)
+    edges = [index * size + min(index, rest) for index in range(count + 1)]
+    return [nodes[start:end] for start, end in itertools.pairwise(edges)]

@@ -1,0 +1,137 @@
+"""What an environment demands of every rollout: strategy, gates, analysis, deadlines, failure budget.
+
+Times are seconds.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from domain.base import Strict
+from domain.names import GateName
+from domain.roles import Role
+from domain.strategy import Canary, Direct, Strategy
+
+Duration = Annotated[float, Field(gt=0, le=90 * 86400)]
+
+
+class GateRule(Strict):
+    """A point that waits for people.
+
+    Attributes:
+        before_wave: the wave that must not start before the gate is passed; 1 is "before anything moves",
+            2 is "after the first wave has proved itself". A plan with fewer waves has no such gate.
+        required: how many different people must approve; one rejection is enough to reject.
+        exclude_requester: whoever asked for the deployment cannot approve it (four eyes).
+        on_expiry: reject the deployment, or hold it until a person decides.
+    """
+
+    name: GateName
+    before_wave: int = Field(default=2, ge=1, le=100)
+    required: int = Field(default=1, ge=1, le=20)
+    role: Role = Role.APPROVER
+    exclude_requester: bool = True
+    expires_after: Duration = 24 * 3600
+    on_expiry: Literal["reject", "hold"] = "reject"
+
+
+class Thresholds(Strict):
+    """Limits of the threshold judge: a relative increase that matters only above an absolute floor.
+
+    Defaults of the increases: errors +50 %, latency +100 %, CPU +30 %, memory +30 %. The floors keep a
+    zero or tiny baseline from turning noise into a verdict.
+    """
+
+    errors_increase: float = Field(default=0.5, ge=0)
+    errors_floor: float = Field(default=0.005, ge=0, le=1)
+    errors_minimum: int = Field(default=5, ge=1)
+    latency_increase: float = Field(default=1.0, ge=0)
+    latency_floor: float = Field(default=0.025, ge=0)
+    cpu_increase: float = Field(default=0.3, ge=0)
+    cpu_floor_cores: float = Field(default=0.15, ge=0)
+    memory_increase: float = Field(default=0.3, ge=0)
+    memory_floor_bytes: float = Field(default=32 * 1024 * 1024, ge=0)
+    unhealthy_floor: float = Field(default=0.1, ge=0, le=1)
+    minimum_requests: int = Field(default=50, ge=1)
+    minimum_samples: int = Field(default=3, ge=2)
+
+
+class AnalysisRule(Strict):
+    """How a wave is judged after it was changed.
+
+    Attributes:
+        duration: how long to look; interval: how often; warm_up: what to leave out after the switch.
+        extensions: how many further durations an inconclusive analysis may take.
+        on_inconclusive: what then: hold for a person, or roll back. Inconclusive never promotes.
+    """
+
+    judge: Literal["threshold"] = "threshold"
+    duration: Duration = 600
+    interval: Duration = 30
+    warm_up: float = Field(default=10, ge=0, le=86400)
+    extensions: int = Field(default=1, ge=0, le=100)
+    on_inconclusive: Literal["hold", "rollback"] = "hold"
+    thresholds: Thresholds = Thresholds()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.interval > self.duration:
+            raise ValueError("interval must not be longer than duration")
+        return self
+
+
+class Deadlines(Strict):
+    """How long one node, one wave and the whole deployment (waiting for people excluded) may take."""
+
+    node: Duration = 120
+    wave: Duration = 3600
+    deployment: Duration = 4 * 3600
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.node < self.wave < self.deployment:
+            raise ValueError("deadlines must grow: node < wave < deployment")
+        return self
+
+
+class FailureBudget(Strict):
+    """How many failed nodes a wave may have: a share, judged only from a minimum of executed nodes on.
+
+    Below the minimum any failed node fails the wave, so that a percentage is never taken of one node.
+    """
+
+    share: float = Field(default=0.0, ge=0, lt=1)
+    minimum_executed: int = Field(default=10, ge=1)
+
+    def exceeded(self, *, failed: int, executed: int) -> bool:
+        """Whether `failed` of `executed` nodes are too many."""
+        if executed < self.minimum_executed:
+            return failed > 0
+        return failed > self.share * executed
+
+
+class EnvironmentPolicy(Strict):
+    """All of it. `unsigned_votes` lets approvals without a token count: development only."""
+
+    strategy: Strategy = Canary()
+    gates: tuple[GateRule, ...] = Field(default=(), max_length=20)
+    analysis: AnalysisRule = AnalysisRule()
+    deadlines: Deadlines = Deadlines()
+    failures: FailureBudget = FailureBudget()
+    unsigned_votes: bool = False
+
+    @model_validator(mode="after")
+    def _gate_names_differ(self) -> Self:
+        names = [gate.name for gate in self.gates]
+        if len(names) != len(dict.fromkeys(names)):
+            raise ValueError("two gates have the same name")
+        return self
+
+
+def default_policy(environment: str) -> EnvironmentPolicy:
+    """The policy that a new environment starts with; an unknown name gets production's."""
+    if environment == "development":
+        return EnvironmentPolicy(strategy=Direct(), unsigned_votes=True)
+    if environment in ("qa", "staging"):
+        return EnvironmentPolicy()
+    return EnvironmentPolicy(gates=(GateRule(name="promotion"),))
