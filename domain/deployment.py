@@ -86,11 +86,20 @@ class CauseKind(StrEnum):
     OPERATOR = "operator"
     TERMINATED = "terminated"
     PLAN = "plan"
+    INTERNAL = "internal"
 
     @property
     def human(self) -> bool:
         """Whether a person said no, rather than the release failing."""
         return self in (CauseKind.REJECTED, CauseKind.EXPIRED, CauseKind.ABORTED)
+
+
+# How a deployment ends that touched no node; any other cause is a failure.
+UNTOUCHED_END: Final = {
+    CauseKind.REJECTED: Phase.REJECTED,
+    CauseKind.EXPIRED: Phase.REJECTED,
+    CauseKind.ABORTED: Phase.ABORTED,
+}
 
 
 class Cause(Frozen):

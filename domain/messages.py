@@ -4,9 +4,10 @@ from pydantic import Field
 
 from domain.analysis import Verdict
 from domain.base import Frozen
+from domain.command import CommandClaims
 from domain.deployment import Cause, NodeFailure, Phase
 from domain.events import EventKind
-from domain.gate import GateResult, Poll
+from domain.gate import Claims, GateResult, Poll, Refusal
 from domain.names import EnvironmentName, ModuleName, NodeName, TenantId
 from domain.plan import Plan
 from domain.policy import AnalysisRule, GateRule
@@ -151,10 +152,33 @@ class ApprovalResult(Frozen):
     poll: Poll
 
 
+class PollRecord(Frozen):
+    """A gate to be written down: what it is about, its votes, when it expires, how it ended if it did."""
+
+    request: ApprovalInput
+    poll: Poll
+    expires: float
+    result: GateResult | None = None
+
+
 class TokenCheck(Frozen):
-    """A vote token to be checked against the API's public key."""
+    """A token to be checked against the API's public key."""
 
     token: str
+
+
+class VoteTokenVerdict(Frozen):
+    """What a vote token says, or why it says nothing."""
+
+    claims: Claims | None = None
+    refusal: Refusal | None = None
+
+
+class CommandTokenVerdict(Frozen):
+    """What a command token says, or why it says nothing."""
+
+    claims: CommandClaims | None = None
+    refusal: str | None = None
 
 
 class AnalysisInput(Frozen):
@@ -217,3 +241,16 @@ class AnalysisResult(Frozen):
 
     verdict: Verdict
     seconds: float
+
+
+class StatusView(Frozen):
+    """What the status query of a deployment answers."""
+
+    phase: Phase
+    message: str
+    waiting_for: str
+    step: int
+    wave: int | None
+    plan: str | None
+    verdict: Verdict | None
+    cause: Cause | None

@@ -1,0 +1,49 @@
+"""Heartbeats of a batch: the worker lives, and these nodes are done."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from temporalio import activity
+
+from domain.deployment import NodeFailure
+
+INTERVAL = 2.0  # seconds; the heartbeat time-outs in workflows.options are several times longer
+
+
+class BatchProgress:
+    """Which nodes of a batch are finished; a retry after a crash starts from what was last heartbeated."""
+
+    def __init__(self) -> None:
+        details = activity.info().heartbeat_details
+        self.done: list[str] = list(details[0]) if details else []
+        self.failures: list[NodeFailure] = (
+            [NodeFailure.model_validate(each) for each in details[1]] if details else []
+        )
+
+    def finished(self) -> frozenset[str]:
+        """Nodes that need not be driven again."""
+        return frozenset((*self.done, *(failure.node for failure in self.failures)))
+
+    def beat(self) -> None:
+        """Tell the server what is finished."""
+        activity.heartbeat(self.done, [failure.model_dump(mode="json") for failure in self.failures])
+
+
+@asynccontextmanager
+async def beating(progress: BatchProgress | None = None) -> AsyncIterator[None]:
+    """Heartbeat every INTERVAL seconds while the block runs."""
+
+    async def beat_on() -> None:
+        while True:
+            if progress is None:
+                activity.heartbeat()
+            else:
+                progress.beat()
+            await asyncio.sleep(INTERVAL)
+
+    task = asyncio.create_task(beat_on())
+    try:
+        yield
+    finally:
+        task.cancel()

@@ -1,0 +1,221 @@
+"""Node operations, batch by batch: stage, activate, verify, revert.
+
+Each node gets an operation id that is the same in every retry, so the node applies it once; the heartbeat
+names the nodes that are finished, so a retry drives only the rest.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from temporalio import activity
+
+from activities.heartbeats import BatchProgress, beating
+from clients.agent import AgentClient
+from domain.deployment import NodeFailure
+from domain.errors import HotswapError, NodeUnreachable, NotStaged, ReadBackMismatch
+from domain.messages import NodesOrder, NodesOutcome, RevertOrder
+from domain.names import ModuleName
+from domain.readback import mismatch
+from domain.release import ReleaseRef
+from domain.wire import Action, ModuleReport, Operation
+from store import deployments, nodes, releases
+from store.bundles import BundleDirectory
+from store.database import Database
+from store.deployments import NodeOutcome, OutcomeKind
+
+NODES_AT_ONCE = 32
+
+
+@dataclass
+class _Observed:
+    """What the nodes of a batch showed after the operation, to be recorded at its end."""
+
+    reports: dict[str, ModuleReport] = field(default_factory=dict)
+
+
+Drive = Callable[[str, str], Awaitable[ModuleReport]]  # (node, address) → what it showed afterwards
+
+
+class Nodes:
+    """Drives agents through their HTTP API."""
+
+    def __init__(self, database: Database, agents: AgentClient, bundles: BundleDirectory) -> None:
+        self._database = database
+        self._agents = agents
+        self._bundles = bundles
+
+    @activity.defn
+    async def stage(self, order: NodesOrder) -> NodesOutcome:
+        """Bring the bundle to the nodes; each checks the signature itself."""
+        async with self._database.transaction() as session:
+            stored = await releases.by_ref(session, order.tenant, order.release)
+
+        async def drive(node: str, address: str) -> ModuleReport:
+            operation = _operation(order, node, Action.STAGE, signature=stored.signature_base64)
+            return await self._agents.stage(
+                address, operation, self._bundles.path_of(order.release.digest), deadline=order.deadline
+            )
+
+        return await self._batch(order, OutcomeKind.STAGED, drive)
+
+    @activity.defn
+    async def activate(self, order: NodesOrder) -> NodesOutcome:
+        """Switch the nodes to the release. They are recorded as touched before anything moves.
+
+        Raises:
+            Conflict: final; the deployment is rolling back already.
+        """
+        async with self._database.transaction() as session:
+            await deployments.touch(session, order.tenant, order.deployment, order.nodes, order.wave)
+
+        async def drive(node: str, address: str) -> ModuleReport:
+            operation = _operation(order, node, Action.ACTIVATE)
+            return await self._agents.operate(address, operation, deadline=order.deadline)
+
+        return await self._batch(order, OutcomeKind.ACTIVATED, drive)
+
+    @activity.defn
+    async def verify(self, order: NodesOrder) -> NodesOutcome:
+        """Read back from the nodes what runs; anything but the release is a failure of that node."""
+
+        async def drive(node: str, address: str) -> ModuleReport:
+            return await self._read_back(address, order.release.module, order.release, order.deadline)
+
+        return await self._batch(order, OutcomeKind.VERIFIED, drive)
+
+    @activity.defn
+    async def revert(self, order: RevertOrder) -> NodesOutcome:
+        """Order each node back to its recorded release, staging it again where its slot is gone."""
+        prior = await self._prior(order)
+
+        async def drive(node: str, address: str) -> ModuleReport:
+            operation = _revert_operation(order, node, prior[node])
+            try:
+                return await self._agents.operate(address, operation, deadline=order.deadline)
+            except NotStaged:
+                await self._stage_again(order, node, address, prior[node])
+                again = operation.model_copy(update={"id": f"{operation.id}:staged"})
+                return await self._agents.operate(address, again, deadline=order.deadline)
+
+        return await self._batch(order, OutcomeKind.REVERTED, drive)
+
+    @activity.defn
+    async def verify_reverted(self, order: RevertOrder) -> NodesOutcome:
+        """Read back that each node runs its recorded release again."""
+        prior = await self._prior(order)
+
+        async def drive(node: str, address: str) -> ModuleReport:
+            return await self._read_back(address, order.module, prior[node], order.deadline)
+
+        return await self._batch(order, OutcomeKind.REVERT_VERIFIED, drive)
+
+    async def _batch(self, order: NodesOrder | RevertOrder, kind: OutcomeKind, drive: Drive) -> NodesOutcome:
+        """Drive the nodes of a batch that are not finished yet, and record what became of each."""
+        progress = BatchProgress()
+        async with self._database.transaction() as session:
+            addresses = await nodes.addresses(session, order.tenant, order.nodes)
+        waiting = [name for name in order.nodes if name not in progress.finished()]
+        async with beating(progress):
+            observed = await self._drive_all(waiting, addresses, drive, progress)
+            await self._record(order, kind, progress, observed)
+        return NodesOutcome(done=len(progress.done), failures=tuple(progress.failures))
+
+    async def _drive_all(
+        self, waiting: list[str], addresses: Mapping[str, str], drive: Drive, progress: BatchProgress
+    ) -> _Observed:
+        slots = asyncio.Semaphore(NODES_AT_ONCE)
+        observed = _Observed()
+
+        async def one(node: str) -> None:
+            async with slots:
+                try:
+                    if node not in addresses:
+                        raise NodeUnreachable(f"{node} is not in the inventory any more")
+                    observed.reports[node] = await drive(node, addresses[node])
+                except HotswapError as error:
+                    progress.failures.append(NodeFailure(node=node, code=error.code, message=error.message))
+                else:
+                    progress.done.append(node)
+                progress.beat()
+
+        await asyncio.gather(*(one(node) for node in waiting))
+        return observed
+
+    async def _record(
+        self,
+        order: NodesOrder | RevertOrder,
+        kind: OutcomeKind,
+        progress: BatchProgress,
+        observed: _Observed,
+    ) -> None:
+        failures = {failure.node: failure for failure in progress.failures}
+        outcomes = [
+            NodeOutcome(
+                node=name,
+                outcome=OutcomeKind.FAILED if name in failures else kind,
+                fault=failures.get(name),
+                observed=observed.reports.get(name),
+            )
+            for name in order.nodes
+        ]
+        async with self._database.transaction() as session:
+            await deployments.record_outcomes(session, order.tenant, order.deployment, outcomes)
+
+    async def _read_back(
+        self, address: str, module: ModuleName, expected: ReleaseRef | None, deadline: float
+    ) -> ModuleReport:
+        report = await self._agents.module(address, module, deadline=deadline)
+        difference = mismatch(report, expected)
+        if difference is not None:
+            raise ReadBackMismatch(difference)
+        return report
+
+    async def _prior(self, order: RevertOrder) -> dict[str, ReleaseRef | None]:
+        async with self._database.transaction() as session:
+            return await deployments.prior(session, order.tenant, order.of, order.nodes)
+
+    async def _stage_again(
+        self, order: RevertOrder, node: str, address: str, release: ReleaseRef | None
+    ) -> None:
+        if release is None:
+            raise NotStaged(f"{node} cannot say what to remove")
+        async with self._database.transaction() as session:
+            stored = await releases.by_ref(session, order.tenant, release)
+        operation = Operation(
+            id=_operation_id(order, node, Action.STAGE),
+            action=Action.STAGE,
+            module=order.module,
+            fence=order.fence,
+            release=release,
+            signature=stored.signature_base64,
+        )
+        await self._agents.stage(
+            address, operation, self._bundles.path_of(release.digest), deadline=order.deadline
+        )
+
+
+def _operation_id(order: NodesOrder | RevertOrder, node: str, action: Action) -> str:
+    """The same in every retry of the same order; another in the next round of a rollback."""
+    return f"{order.deployment}:{order.fence}:{order.attempt}:{action}:{node}"
+
+
+def _operation(order: NodesOrder, node: str, action: Action, *, signature: str | None = None) -> Operation:
+    return Operation(
+        id=_operation_id(order, node, action),
+        action=action,
+        module=order.release.module,
+        fence=order.fence,
+        release=order.release,
+        signature=signature,
+    )
+
+
+def _revert_operation(order: RevertOrder, node: str, release: ReleaseRef | None) -> Operation:
+    return Operation(
+        id=_operation_id(order, node, Action.REVERT),
+        action=Action.REVERT,
+        module=order.module,
+        fence=order.fence,
+        release=release,
+    )

@@ -1,0 +1,78 @@
+"""Reading what the nodes run, and making the plan."""
+
+import asyncio
+from collections.abc import Sequence
+
+from temporalio import activity
+
+from activities.heartbeats import beating
+from clients.agent import AgentClient
+from domain.errors import NodeUnreachable, PlanImpossible
+from domain.messages import DeploymentInput, Prepared
+from domain.names import ModuleName
+from domain.node import Node
+from domain.planner import make_plan
+from domain.release import ReleaseRef
+from store import deployments, environments, nodes
+from store.database import Database
+
+READS_AT_ONCE = 64
+READ_DEADLINE = 30.0  # seconds per node, retries included: an agent that restarts is back by then
+
+
+class Planning:
+    """Nothing moves here: nodes are read, the plan is compiled and stored with each node's prior release."""
+
+    def __init__(self, database: Database, agents: AgentClient) -> None:
+        self._database = database
+        self._agents = agents
+
+    @activity.defn
+    async def prepare(self, request: DeploymentInput) -> Prepared:
+        """The stored plan of this deployment, made now if there is none yet.
+
+        Raises:
+            PlanImpossible: final; no nodes, or nodes that do not answer, by name.
+        """
+        async with self._database.transaction() as session:
+            stored = await deployments.stored_plan(session, request.tenant, request.deployment)
+            if stored is not None:
+                return stored
+            wanted = await deployments.request_of(session, request.tenant, request.deployment)
+            policy = await environments.policy(session, request.tenant, request.environment)
+            fleet = await nodes.of_environment(session, request.tenant, request.environment)
+        async with beating():
+            prior = await self._prior(fleet, request.module)
+        plan = make_plan(
+            tenant=request.tenant,
+            environment=request.environment,
+            release=wanted.release,
+            nodes=fleet,
+            running={name: ref.version if ref else None for name, ref in prior.items()},
+            strategy=wanted.strategy or policy.strategy,
+            policy=policy,
+        )
+        async with self._database.transaction() as session:
+            fence = await deployments.save_plan(session, request.tenant, request.deployment, plan, prior)
+        return Prepared(plan=plan, fence=fence)
+
+    async def _prior(self, fleet: Sequence[Node], module: ModuleName) -> dict[str, ReleaseRef | None]:
+        """Each node's release of the module, read from the node: what a rollback returns to."""
+        slots = asyncio.Semaphore(READS_AT_ONCE)
+        silent: list[str] = []
+
+        async def read(node: Node) -> tuple[str, ReleaseRef | None]:
+            async with slots:
+                try:
+                    report = await self._agents.report(node.address, deadline=READ_DEADLINE)
+                except NodeUnreachable:
+                    silent.append(node.name)
+                    return node.name, None
+            current = {each.module: each.current for each in report.modules}
+            return node.name, current.get(module)
+
+        prior = dict(await asyncio.gather(*(read(node) for node in fleet)))
+        if silent:
+            names = ", ".join(sorted(silent)[:20])
+            raise PlanImpossible(f"these nodes do not answer: {names}", field="environment")
+        return prior

@@ -1,0 +1,106 @@
+"""What operators see in the Temporal console: Markdown built from a rollout's state.
+
+The console renders raw HTML, so every string that a person wrote is escaped.
+"""
+
+import re
+from datetime import UTC, datetime
+
+from domain.analysis import Verdict
+from domain.deployment import Cause, Phase
+from domain.gate import Poll
+from domain.plan import Gate, Plan
+
+DETAILS_LIMIT = 18_000  # Temporal refuses current details over 20,000 bytes.
+
+
+def escape(text: str) -> str:
+    """Text as Markdown shows it, with nothing in it that the console would interpret."""
+    flat = " ".join(text.split())
+    return re.sub(
+        r"([\\`*_{}\[\]()#|~])", r"\\\1", flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    )
+
+
+def clip(text: str, limit: int = 200) -> str:
+    """At most `limit` characters: Temporal's summaries are short."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def clock(at: float) -> str:
+    """A time of day in UTC, for people."""
+    return datetime.fromtimestamp(at, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def deployment_details(
+    *,
+    plan: Plan | None,
+    phase: Phase,
+    message: str,
+    step: int,
+    waiting_for: str,
+    verdict: Verdict | None,
+    cause: Cause | None,
+    notices: tuple[str, ...],
+) -> str:
+    """The current details of a DeploymentWorkflow: where it stands and why, steps, verdict, refusals."""
+    lines = [f"**{phase}**: {escape(message)}"]
+    if waiting_for:
+        lines.append(f"\nwaiting for **{escape(waiting_for)}**")
+    if cause is not None:
+        lines.append(f"\nbecause ({cause.kind}): {escape(cause.message)}")
+    if plan is not None:
+        lines.extend(_plan_lines(plan, step))
+    if verdict is not None:
+        lines.append(f"\n### Last verdict: {verdict.outcome}\n\n{escape(verdict.reason)}")
+    lines.extend(_notice_lines(notices))
+    return "\n".join(lines)[:DETAILS_LIMIT]
+
+
+def _plan_lines(plan: Plan, step: int) -> list[str]:
+    lines = [
+        f"\n{escape(plan.release.module)} {plan.replaces or 'first install'} → {escape(plan.release.version)}"
+        f" on {len(plan.nodes)} nodes, plan `{plan.digest[:12]}`\n",
+    ]
+    for index, each in enumerate(plan.steps):
+        mark = "✔" if index < step else "▶" if index == step else "○"
+        nodes = plan.wave(each.wave).nodes
+        name = f"gate {each.rule.name}" if isinstance(each, Gate) else each.kind
+        lines.append(f"1. {mark} {name}, wave {each.wave} of {len(plan.waves)} ({len(nodes)} nodes)")
+    return lines
+
+
+def approval_details(poll: Poll, subject: str, expires: float, how: str) -> str:
+    """The current details of an ApprovalWorkflow: what is decided, votes, refusals, how to vote."""
+    lines = [
+        f"**{escape(subject)}**",
+        f"\n{poll.approvals} of {poll.rule.required} approvals; expires {clock(expires)}"
+        f" (then: {poll.rule.on_expiry}); plan `{poll.plan[:12]}`; requested by {escape(poll.requester)}",
+        f"\n{how}",
+    ]
+    for vote in poll.votes:
+        said = f": {escape(vote.comment)}" if vote.comment else ""
+        lines.append(
+            f"\n- {vote.decision} by **{escape(vote.voter)}** ({vote.trust}), {clock(vote.at)}{said}"
+        )
+    lines.extend(
+        f"\n- not counted: {escape(void.claimed) or 'anonymous'} ({void.reason}), {clock(void.at)}"
+        for void in poll.refused[-20:]
+    )
+    return "\n".join(lines)[:DETAILS_LIMIT]
+
+
+def verdict_details(subject: str, verdict: Verdict | None) -> str:
+    """The current details of a CanaryAnalysisWorkflow: one row per metric."""
+    if verdict is None:
+        return f"**{escape(subject)}**\n\nno look yet"
+    rows = [f"| {metric.metric} | {metric.outcome} | {escape(metric.reason)} |" for metric in verdict.metrics]
+    table = ["| metric | verdict | why |", "|---|---|---|", *rows]
+    head = f"**{escape(subject)}**\n\nlook {verdict.looks}: **{verdict.outcome}**\n"
+    return "\n".join([head, *table])[:DETAILS_LIMIT]
+
+
+def _notice_lines(notices: tuple[str, ...]) -> list[str]:
+    if not notices:
+        return []
+    return ["\n### Notices\n", *(f"- {escape(notice)}" for notice in notices[-20:])]

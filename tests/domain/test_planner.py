@@ -1,0 +1,139 @@
+"""Plans: every node once, every class early, small histories."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from domain.errors import PlanImpossible
+from domain.node import CLASS_LABELS, Node
+from domain.placement import cut, spread
+from domain.plan import Analyze, Bake, Gate, Plan, batches
+from domain.planner import make_plan
+from domain.policy import EnvironmentPolicy, GateRule, default_policy
+from domain.release import ReleaseRef
+from domain.strategy import Canary, Direct
+
+RELEASE = ReleaseRef(module="greeter", version="2.0.0", digest="a" * 64, tree="b" * 64)
+
+
+def fleet(count: int, zones: int = 3) -> list[Node]:
+    return [
+        Node(
+            name=f"node-{index:03}",
+            environment="production",
+            address=f"https://127.0.0.1:{7701 + index}",
+            labels={"zone": f"z{index % zones}", "arch": "arm64" if index % 5 == 0 else "x86"},
+        )
+        for index in range(count)
+    ]
+
+
+def plan_for(count: int, *, strategy=None, policy=None, running: str | None = "1.0.0") -> Plan:
+    nodes = fleet(count)
+    return make_plan(
+        tenant="acme",
+        environment="production",
+        release=RELEASE,
+        nodes=nodes,
+        running={node.name: running for node in nodes},
+        strategy=strategy or Canary(),
+        policy=policy or default_policy("production"),
+    )
+
+
+def test_a_canary_of_ten_nodes_grows_by_the_default_shares():
+    plan = plan_for(10)
+    assert [len(wave.nodes) for wave in plan.waves] == [1, 2, 2, 5]
+    assert plan.replaces == "1.0.0"
+
+
+def test_the_steps_read_like_the_runbook():
+    kinds = [(step.kind, step.wave) for step in plan_for(10).steps]
+    assert kinds == [
+        *[("stage", 1), ("activate", 1), ("verify", 1), ("analyze", 1)],
+        *[("gate", 2), ("stage", 2), ("activate", 2), ("verify", 2), ("analyze", 2)],
+        *[("stage", 3), ("activate", 3), ("verify", 3), ("analyze", 3)],
+        *[("stage", 4), ("activate", 4), ("verify", 4), ("bake", 4)],
+    ]
+
+
+def test_direct_is_one_wave_without_gate_or_wait():
+    plan = plan_for(10, strategy=Direct())
+    assert [step.kind for step in plan.steps] == ["stage", "activate", "verify"]
+
+
+def test_a_first_install_runs_the_steps_too_with_a_bake_where_there_is_no_baseline():
+    plan = plan_for(10, running=None)
+    assert plan.replaces is None
+    assert not [step for step in plan.steps if isinstance(step, Analyze)]
+    assert len([step for step in plan.steps if isinstance(step, Bake)]) == len(plan.waves)
+
+
+def test_a_gate_before_the_first_wave_comes_before_anything_moves():
+    policy = EnvironmentPolicy(gates=(GateRule(name="change-board", before_wave=1),))
+    assert isinstance(plan_for(10, policy=policy).steps[0], Gate)
+
+
+def test_an_empty_environment_is_refused_by_field():
+    with pytest.raises(PlanImpossible) as refused:
+        plan_for(0)
+    assert refused.value.field == "environment"
+
+
+def test_the_digest_changes_with_anything_that_people_approved():
+    plan = plan_for(10)
+    changed = [
+        plan.model_copy(update={"release": RELEASE.model_copy(update={"digest": "c" * 64})}),
+        plan_for(11),
+        plan_for(10, strategy=Canary(bake=61)),
+        plan_for(10, policy=EnvironmentPolicy(gates=(GateRule(name="promotion", required=2),))),
+    ]
+    assert plan_for(10).digest == plan.digest
+    assert len({plan.digest, *(other.digest for other in changed)}) == 5
+
+
+def test_a_plan_that_names_a_node_twice_cannot_be_built():
+    plan = plan_for(3, strategy=Direct())
+    wave = plan.waves[0].model_copy(update={"nodes": ("node-000", "node-000")})
+    with pytest.raises(ValidationError, match="two waves"):
+        Plan.model_validate(plan.model_copy(update={"waves": (wave,)}).model_dump())
+
+
+@given(count=st.integers(1, 120), zones=st.integers(1, 6), shares=st.sets(st.integers(1, 99), max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_each_node_is_in_exactly_one_wave_whatever_the_shares(count, zones, shares):
+    nodes = fleet(count, zones)
+    waves = cut(spread(nodes), (*sorted(shares), 100))
+    flat = [node.name for wave in waves for node in wave]
+    assert sorted(flat) == [node.name for node in nodes]
+    assert all(waves)
+
+
+@given(count=st.integers(1, 60), zones=st.integers(1, 6))
+@settings(max_examples=40, deadline=None)
+def test_the_first_nodes_cover_every_value_of_every_class_label(count, zones):
+    nodes = fleet(count, zones)
+    values = {(label, node.labels.get(label)) for node in nodes for label in CLASS_LABELS}
+    most = max(len([value for label, value in values if label == wanted]) for wanted in CLASS_LABELS)
+    first = spread(nodes)[: 2 * most]
+    assert {(label, node.labels.get(label)) for node in first for label in CLASS_LABELS} == values
+
+
+def test_the_order_does_not_depend_on_the_order_of_the_input():
+    nodes = fleet(23)
+    assert spread(nodes) == spread(reversed(nodes))
+
+
+@given(count=st.integers(1, 20_000))
+@settings(max_examples=60, deadline=None)
+def test_batches_cover_all_nodes_in_order_and_stay_few(count):
+    nodes = tuple(f"n{index}" for index in range(count))
+    cut_up = batches(nodes)
+    assert tuple(name for batch in cut_up for name in batch) == nodes
+    assert len(cut_up) <= 48
+    assert all(len(batch) == 1 for batch in cut_up) or count > 16
+
+
+def test_five_hundred_nodes_are_eight_batches():
+    assert len(batches(tuple(f"n{index}" for index in range(500)))) == 8

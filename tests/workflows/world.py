@@ -1,0 +1,215 @@
+"""A world without nodes: fake activities that keep what they were told, for tests of control flow only.
+
+Real agents, a real database and a real server stand behind the same workflows in tests/stack.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from domain.analysis import Doubt, Outcome, Verdict
+from domain.command import CommandClaims
+from domain.deployment import NodeFailure, Phase
+from domain.gate import Claims, Decision, Refusal
+from domain.messages import (
+    CommandTokenVerdict,
+    DeploymentInput,
+    LaneInput,
+    LaneView,
+    Look,
+    NodesOrder,
+    NodesOutcome,
+    PollRecord,
+    Prepared,
+    Progress,
+    QueuedDeployment,
+    RevertOrder,
+    RollbackInput,
+    RollbackTargets,
+    TokenCheck,
+    VoteTokenVerdict,
+)
+from domain.node import Node
+from domain.planner import make_plan
+from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
+from domain.release import ReleaseRef
+from domain.roles import Role
+from domain.strategy import Canary, Strategy
+
+RELEASE = ReleaseRef(module="greeter", version="2.0.0", digest="a" * 64, tree="b" * 64)
+ANALYSIS = AnalysisRule(duration=60, interval=10, warm_up=10)
+
+
+@dataclass
+class World:
+    """Nodes and records as plain data; tests script what fails."""
+
+    nodes: int = 10
+    policy: EnvironmentPolicy = field(
+        default_factory=lambda: EnvironmentPolicy(gates=(GateRule(name="promotion"),), analysis=ANALYSIS)
+    )
+    strategy: Strategy = field(default_factory=Canary)
+    running: dict[str, str] = field(default_factory=dict)
+    touched: list[str] = field(default_factory=list)
+    progress: list[Progress] = field(default_factory=list)
+    polls: list[PollRecord] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    queue: list[QueuedDeployment] = field(default_factory=list)
+    refuses: Callable[[str, str], str | None] = lambda _action, _node: None
+    verdict: Callable[[Look], Outcome] = lambda _look: Outcome.PASS
+    blocked: asyncio.Event | None = None
+    starts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.fleet = [
+            Node(
+                name=f"node-{number:02}",
+                environment="production",
+                address=f"https://127.0.0.1:{7700 + number}",
+                labels={"zone": "abc"[number % 3]},
+            )
+            for number in range(1, self.nodes + 1)
+        ]
+        self.running = self.running or {node.name: "1.0.0" for node in self.fleet}
+
+    @property
+    def phases(self) -> list[Phase]:
+        """Phases in order, without repeats."""
+        phases = [entry.phase for entry in self.progress if entry.phase]
+        return [phase for index, phase in enumerate(phases) if index == 0 or phases[index - 1] != phase]
+
+    @activity.defn(name="prepare")
+    async def prepare(self, request: DeploymentInput) -> Prepared:
+        if not self.fleet:
+            raise ApplicationError("no nodes", type="plan-impossible", non_retryable=True)
+        plan = make_plan(
+            tenant=request.tenant,
+            environment=request.environment,
+            release=RELEASE.model_copy(update={"version": request.version}),
+            nodes=self.fleet,
+            running=self.running,
+            strategy=self.strategy,
+            policy=self.policy,
+        )
+        return Prepared(plan=plan, fence=1000)
+
+    @activity.defn(name="record")
+    async def record(self, progress: Progress) -> None:
+        if all(entry.key != progress.key for entry in self.progress):
+            self.progress.append(progress)
+
+    @activity.defn(name="load_lane")
+    async def load_lane(self, lane: LaneInput) -> LaneView:
+        ended = {
+            entry.deployment: entry.phase for entry in self.progress if entry.phase and entry.phase.terminal
+        }
+        frozen = next((d for d, phase in ended.items() if phase is Phase.ROLLED_BACK_UNVERIFIED), None)
+        begun = {entry.deployment for entry in self.progress}
+        open_ = [each for each in self.queue if each.deployment not in ended]
+        running = next((each for each in open_ if each.deployment in begun), None)
+        waiting = tuple(each for each in open_ if each.deployment not in begun)
+        return LaneView(frozen=frozen, running=running, queued=waiting)
+
+    @activity.defn(name="save_poll")
+    async def save_poll(self, record: PollRecord) -> None:
+        self.polls.append(record)
+
+    @activity.defn(name="rollback_targets")
+    async def rollback_targets(self, request: RollbackInput) -> RollbackTargets:
+        return RollbackTargets(
+            module="greeter", version="2.0.0", nodes=tuple(self.touched), fence=1001, deadline=30
+        )
+
+    async def _each(self, action: str, order: NodesOrder | RevertOrder, version: str | None) -> NodesOutcome:
+        failures = []
+        for node in order.nodes:
+            if self.blocked is not None and action == "activate":
+                self.starts.append(node)
+                while not self.blocked.is_set():
+                    activity.heartbeat()
+                    await asyncio.sleep(0.05)
+            fault = self.refuses(action, node)
+            if fault:
+                failures.append(NodeFailure(node=node, code="node-error", message=fault))
+            elif version is not None:
+                self.running[node] = version
+        return NodesOutcome(done=len(order.nodes) - len(failures), failures=tuple(failures))
+
+    @activity.defn(name="stage")
+    async def stage(self, order: NodesOrder) -> NodesOutcome:
+        return await self._each("stage", order, None)
+
+    @activity.defn(name="activate")
+    async def activate(self, order: NodesOrder) -> NodesOutcome:
+        self.touched += [node for node in order.nodes if node not in self.touched]
+        return await self._each("activate", order, order.release.version)
+
+    @activity.defn(name="verify")
+    async def verify(self, order: NodesOrder) -> NodesOutcome:
+        return await self._each("verify", order, None)
+
+    @activity.defn(name="revert")
+    async def revert(self, order: RevertOrder) -> NodesOutcome:
+        return await self._each("revert", order, "1.0.0")
+
+    @activity.defn(name="verify_reverted")
+    async def verify_reverted(self, order: RevertOrder) -> NodesOutcome:
+        return await self._each("verify_reverted", order, None)
+
+    @activity.defn(name="look")
+    async def look(self, look: Look) -> Verdict:
+        self.looks.append(look)
+        outcome = self.verdict(look)
+        doubt = Doubt.UNDERPOWERED if outcome is Outcome.INCONCLUSIVE else None
+        return Verdict(outcome=outcome, doubt=doubt, reason=f"scripted {outcome}", looks=look.number)
+
+    @activity.defn(name="read_vote")
+    async def read_vote(self, check: TokenCheck) -> VoteTokenVerdict:
+        """A test token reads "person:role:gate:plan:decision:id"; anything else is forged."""
+        parts = check.token.split(":")
+        if len(parts) != 6:
+            return VoteTokenVerdict(refusal=Refusal.FORGED_TOKEN)
+        person, role, gate, plan, decision, token_id = parts
+        claims = Claims(
+            subject=person,
+            role=Role(role),
+            gate=gate,
+            plan=plan,
+            decision=Decision(decision),
+            token_id=token_id,
+        )
+        return VoteTokenVerdict(claims=claims)
+
+    @activity.defn(name="read_command")
+    async def read_command(self, check: TokenCheck) -> CommandTokenVerdict:
+        """A test token reads "person:deployment:command:id"; anything else is forged."""
+        parts = check.token.split(":")
+        if len(parts) != 4:
+            return CommandTokenVerdict(refusal="the token is not one of ours")
+        person, deployment, command, token_id = parts
+        claims = CommandClaims(
+            subject=person, role=Role.DEPLOYER, deployment=deployment, command=command, token_id=token_id
+        )
+        return CommandTokenVerdict(claims=claims)
+
+    @property
+    def activities(self) -> list[Callable[..., object]]:
+        """All fake hands, for a worker."""
+        return [
+            self.prepare,
+            self.record,
+            self.load_lane,
+            self.save_poll,
+            self.rollback_targets,
+            self.stage,
+            self.activate,
+            self.verify,
+            self.revert,
+            self.verify_reverted,
+            self.look,
+            self.read_vote,
+            self.read_command,
+        ]

@@ -1,0 +1,105 @@
+"""One operation over many nodes: batches side by side, never more failures than the budget allows."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from domain.console import clip
+from domain.deployment import NodeFailure, Phase
+from domain.messages import NodesOrder, NodesOutcome
+from domain.names import NodeName
+from domain.plan import Plan, batches
+from workflows.options import BATCHES_AT_ONCE, node_operation
+
+Work = Callable[[tuple[NodeName, ...]], Awaitable[NodesOutcome]]
+
+
+async def drive(
+    nodes: tuple[NodeName, ...],
+    work: Work,
+    *,
+    may_start: Callable[[], bool] = lambda: True,
+    give_up: Callable[[int, int], bool] = lambda _failed, _executed: False,
+) -> NodesOutcome:
+    """Run `work` on every batch of `nodes`.
+
+    Args:
+        nodes: in the order in which they are taken.
+        work: the operation on one batch.
+        may_start: asked before each batch; while it says no, no further batch starts (pause).
+        give_up: asked with (failed, executed) before each batch; yes leaves the rest untouched.
+
+    Returns:
+        All batches' outcomes together. A batch whose activity failed as a whole counts all its nodes as
+        failed, with the activity's error.
+    """
+    waiting = deque(batches(nodes))
+    done = 0
+    failures: list[NodeFailure] = []
+
+    async def hand() -> None:
+        nonlocal done
+        while waiting:
+            await workflow.wait_condition(may_start)
+            if not waiting or give_up(len(failures), done + len(failures)):
+                return
+            batch = waiting.popleft()
+            outcome = await _outcome(work, batch)
+            done += outcome.done
+            failures.extend(outcome.failures)
+
+    hands = [asyncio.create_task(hand()) for _ in range(min(len(waiting), BATCHES_AT_ONCE))]
+    try:
+        await asyncio.gather(*hands)
+    finally:
+        if hands:
+            await workflow.wait(hands)
+    return NodesOutcome(done=done, failures=tuple(failures))
+
+
+async def _outcome(work: Work, batch: tuple[NodeName, ...]) -> NodesOutcome:
+    try:
+        return await work(batch)
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            raise
+        cause = error.cause
+        code = cause.type or "internal" if isinstance(cause, ApplicationError) else "deadline"
+        words = str(cause or error)
+        return NodesOutcome(
+            done=0, failures=tuple(NodeFailure(node=name, code=code, message=words) for name in batch)
+        )
+
+
+def wave_operation(
+    operation: Any, *, phase: Phase, plan: Plan, wave: int, deployment: str, fence: int
+) -> Work:
+    """The node activity `operation` on one batch of a wave, with its time-outs and a summary for people."""
+    options = node_operation(plan.deadlines.wave)
+
+    async def work(batch: tuple[NodeName, ...]) -> NodesOutcome:
+        order = NodesOrder(
+            tenant=plan.tenant,
+            environment=plan.environment,
+            deployment=deployment,
+            wave=wave,
+            nodes=batch,
+            release=plan.release,
+            fence=fence,
+            deadline=plan.deadlines.node,
+        )
+        outcome: NodesOutcome = await workflow.execute_activity_method(
+            operation, order, summary=clip(f"{phase} {named(batch)}, wave {wave}"), **options
+        )
+        return outcome
+
+    return work
+
+
+def named(batch: tuple[NodeName, ...]) -> str:
+    """A batch for people: its only node, or the first and how many more."""
+    return batch[0] if len(batch) == 1 else f"{batch[0]} and {len(batch) - 1} more"
