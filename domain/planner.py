@@ -41,7 +41,7 @@ def make_plan(
         raise PlanImpossible(f"environment {environment!r} has no nodes", field="environment")
     waves = _waves(strategy, nodes)
     versions = Counter(running.get(node.name) for node in nodes)
-    has_baseline = {version for version in versions if version is not None} != set()
+    has_baseline = any(version is not None for version in versions)
     steps: list[Step] = []
     for wave in waves:
         steps.extend(_gates_before(wave.number, policy))
