@@ -1,0 +1,180 @@
+"""What each process of the control plane must be told, from the environment and one optional file.
+
+Every setting is an environment variable `HOTSWAP_<NAME>`, or a line `HOTSWAP_<NAME>=value` in the file
+that HOTSWAP_SETTINGS_FILE names; the environment wins. All processes may share one file. A name that no
+process knows stops the start, as do missing files, weak database passwords and (outside the development
+profile) keys that everyone may read: a typing mistake must not turn a protection off.
+"""
+
+import os
+import stat
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BeforeValidator, Field, FilePath, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from domain.errors import InvalidInput
+
+PREFIX: Final = "HOTSWAP_"
+FILE_VARIABLE: Final = "HOTSWAP_SETTINGS_FILE"
+MEBIBYTE: Final = 1024 * 1024
+_PASSWORD_LENGTH = 16
+
+
+class Profile(StrEnum):
+    """Which rules apply. Whatever is not development, is production."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+def _known_or_production(value: Any) -> Any:
+    return value if value == Profile.DEVELOPMENT else Profile.PRODUCTION
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+WebAddress = Annotated[str, Field(pattern=r"^https?://[^\s/]+[^\s]*$")]
+
+
+class Settings(BaseSettings):
+    """What every process of the control plane needs."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    profile: Annotated[Profile, BeforeValidator(_known_or_production)] = Field(
+        default=Profile.PRODUCTION,
+        description="`development` relaxes rules for a machine of one's own; all else means production.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe log line that is written."
+    )
+
+    database_url: str = Field(
+        repr=False,
+        pattern=r"^postgresql\+psycopg://",
+        description="PostgreSQL as the ordinary role `postgresql+psycopg://user:password@host:port/name`.",
+    )
+    temporal_address: str = Field(
+        default="127.0.0.1:7233",
+        pattern=r"^[^\s/]+:\d{1,5}$",
+        description="host:port of Temporal's frontend.",
+    )
+    temporal_namespace: str = Field(
+        default="default", description="The Temporal namespace of this installation."
+    )
+    temporal_tls_ca: FilePath | None = Field(
+        default=None, description="PEM roots of Temporal's certificate; naming one switches TLS on."
+    )
+    temporal_tls_certificate: FilePath | None = Field(
+        default=None, description="PEM client certificate for Temporal; goes with temporal_tls_key."
+    )
+    temporal_tls_key: FilePath | None = Field(default=None, description="PEM key of that certificate.")
+    temporal_api_key_file: FilePath | None = Field(
+        default=None, description="File with Temporal's API key; naming one switches TLS on."
+    )
+    temporal_ui_url: WebAddress = Field(
+        default="http://127.0.0.1:8233",
+        description="Temporal's console, as people reach it; shown, never called.",
+    )
+    public_url: WebAddress = Field(
+        default="http://127.0.0.1:8080", description="The API, as people and agents reach it."
+    )
+
+    bundle_directory: Path = Field(description="Where bundles are kept by digest; API and workers share it.")
+    trust_directory: Path = Field(description="Directory of PEM roots that bundles must be signed under.")
+    max_bundle_bytes: int = Field(
+        default=256 * MEBIBYTE, gt=0, description="The largest bundle that is accepted, in bytes."
+    )
+
+    tls_ca: FilePath = Field(description="PEM CA that agents' certificates are issued by.")
+    tls_certificate: FilePath = Field(
+        description="PEM client certificate that agents know the control plane by."
+    )
+    tls_key: FilePath = Field(description="PEM key of that certificate.")
+    jwt_public_key_file: FilePath = Field(description="PEM Ed25519 key that tokens are checked with.")
+
+    @model_validator(mode="after")
+    def _temporal_certificate_and_key_go_together(self) -> Self:
+        if (self.temporal_tls_certificate is None) != (self.temporal_tls_key is None):
+            raise ValueError("temporal_tls_certificate and temporal_tls_key go together")
+        return self
+
+    @model_validator(mode="after")
+    def _production_rules(self) -> Self:
+        if self.profile is Profile.DEVELOPMENT:
+            return self
+        if len(urlsplit(self.database_url).password or "") < _PASSWORD_LENGTH:
+            raise ValueError(f"database_url needs a password of {_PASSWORD_LENGTH} characters or more")
+        for name, path in self.private_files().items():
+            if path.stat().st_mode & stat.S_IROTH:
+                raise ValueError(f"{name}: everyone may read {path}; take that right away (chmod o-r)")
+        return self
+
+    def private_files(self) -> dict[str, Path]:
+        """The files that hold secrets, by the name of their setting."""
+        named = {
+            "tls_key": self.tls_key,
+            "temporal_tls_key": self.temporal_tls_key,
+            "temporal_api_key_file": self.temporal_api_key_file,
+        }
+        return {name: path for name, path in named.items() if path is not None}
+
+
+class ApiSettings(Settings):
+    """What the API needs besides."""
+
+    api_host: str = Field(default="127.0.0.1", description="The address that the API listens on.")
+    api_port: Port = Field(default=8080, description="The port that the API listens on.")
+    jwt_private_key_file: FilePath = Field(description="PEM Ed25519 key that tokens are signed with.")
+
+    def private_files(self) -> dict[str, Path]:
+        """The files that hold secrets, by the name of their setting."""
+        return {**super().private_files(), "jwt_private_key_file": self.jwt_private_key_file}
+
+
+class WorkerSettings(Settings):
+    """What a worker needs besides. It cannot sign tokens: it has the public key only."""
+
+    worker_metrics_port: Port | None = Field(
+        default=None, description="Where the worker answers /metrics; it does not without."
+    )
+
+
+ALL: Final = (ApiSettings, WorkerSettings)
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def known_names() -> frozenset[str]:
+    """Every environment variable that some process reads."""
+    fields = {name for settings in ALL for name in settings.model_fields}
+    return frozenset({FILE_VARIABLE, *(PREFIX + name.upper() for name in fields)})
+
+
+def load(kind: type[AnySettings]) -> AnySettings:
+    """Read the settings of one kind of process.
+
+    Raises:
+        InvalidInput: a name is unknown, a value is missing or wrong, or a production rule is broken;
+            `field` names the setting, the message all that is wrong.
+    """
+    file = os.environ.get(FILE_VARIABLE)
+    if file is not None and not Path(file).is_file():
+        raise InvalidInput(f"{FILE_VARIABLE} names no file: {file}", field=FILE_VARIABLE)
+    given = {*(dotenv_values(file) if file else ()), *os.environ}
+    unknown = sorted(
+        name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known_names()
+    )
+    if unknown:
+        raise InvalidInput(f"unknown settings: {', '.join(unknown)}", field=unknown[0])
+    try:
+        return kind(_env_file=file)
+    except ValidationError as error:
+        faults = [(".".join(str(part) for part in each["loc"]), each["msg"]) for each in error.errors()]
+        told = "; ".join(
+            f"{PREFIX}{name.upper()}: {message}" if name else message for name, message in faults
+        )
+        raise InvalidInput(f"settings: {told}", field=faults[0][0] or None) from error
