@@ -1,0 +1,37 @@
+"""Reads `hotswap.toml` and says which field of it is wrong."""
+
+import tomllib
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from domain.errors import BundleInvalid
+from domain.manifest import Manifest
+
+MANIFEST_NAME = "hotswap.toml"
+MAX_MANIFEST_BYTES = 256 * 1024
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """Read and validate the bytes of a `hotswap.toml`.
+
+    Raises:
+        BundleInvalid: `field` is the first wrong field, with dots ("process.command"), or
+            "hotswap.toml" when the file as a whole cannot be read; the message names every wrong field.
+    """
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise BundleInvalid(f"{MANIFEST_NAME} is over {MAX_MANIFEST_BYTES} bytes", field=MANIFEST_NAME)
+    try:
+        document = tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # TOML, UTF-8 or an absurd number; nesting without end
+        raise BundleInvalid(f"{MANIFEST_NAME} is not TOML: {error}", field=MANIFEST_NAME) from error
+    try:
+        return Manifest.model_validate(document)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)
+        message = "; ".join(f"{_field(each)}: {each['msg']}" for each in wrong)
+        raise BundleInvalid(f"{MANIFEST_NAME}: {message}", field=_field(wrong[0])) from error
+
+
+def _field(error: ErrorDetails) -> str:
+    return ".".join(str(part) for part in error["loc"]) or MANIFEST_NAME
