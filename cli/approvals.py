@@ -1,0 +1,129 @@
+"""`hotswap approve`, `reject`, `approvals`: people's decisions."""
+
+import json
+import shlex
+import shutil
+import sysconfig
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.client import ApiClient
+from cli.errors import CommandFailed
+from cli.session import AsJson, connect, console, show_json, show_table
+from domain.gate import Decision
+from domain.names import approval_id
+
+GateOrDeployment = Annotated[str, typer.Argument(metavar="ID", help="A deployment's id or an approval's id.")]
+GateName = Annotated[str | None, typer.Option("--gate", help="Which gate, when several wait.")]
+Comment = Annotated[str, typer.Option("--comment", help="Shown with the vote.")]
+PrintSignal = Annotated[
+    bool, typer.Option("--print-signal", help="Do not vote: print the Temporal CLI command that would.")
+]
+
+APPROVAL_PREFIX = "approval-"
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(approve)
+    app.command()(reject)
+    app.command()(approvals)
+
+
+def approve(
+    context: typer.Context,
+    *,
+    subject: GateOrDeployment,
+    gate: GateName = None,
+    comment: Comment = "",
+    print_signal: PrintSignal = False,
+) -> None:
+    """Approve a waiting gate."""
+    _vote(context, Decision.APPROVE, subject, gate, comment, print_signal=print_signal)
+
+
+def reject(
+    context: typer.Context,
+    *,
+    subject: GateOrDeployment,
+    gate: GateName = None,
+    comment: Comment = "",
+    print_signal: PrintSignal = False,
+) -> None:
+    """Reject a waiting gate: one rejection is enough."""
+    _vote(context, Decision.REJECT, subject, gate, comment, print_signal=print_signal)
+
+
+def approvals(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the gates that wait for people."""
+    with connect(context) as client:
+        found = list(client.items("/approvals/pending"))
+    if as_json:
+        show_json(found)
+        return
+    columns = ("id", "subject", "requested by", "approvals", "expires")
+    show_table(
+        columns,
+        (
+            (
+                each["id"],
+                each["subject"],
+                each["requester"],
+                f"{each['approvals']}/{each['required']}",
+                each["expires_at"],
+            )
+            for each in found
+        ),
+    )
+
+
+def _vote(
+    context: typer.Context,
+    decision: Decision,
+    subject: str,
+    gate: str | None,
+    comment: str,
+    *,
+    print_signal: bool,
+) -> None:
+    with connect(context) as client:
+        approval = find_approval(client, subject, gate)
+        if print_signal:
+            ticket = client.post(f"/approvals/{approval}/token", {"decision": decision.value})
+            console.print(
+                signal_command(approval, decision, ticket, client.target.temporal_address), markup=False
+            )
+            return
+        client.post(f"/approvals/{approval}/{decision.value}", {"comment": comment} if comment else {})
+    console.print(f"{decision.value} sent to {approval}")
+
+
+def find_approval(client: ApiClient, subject: str, gate: str | None) -> str:
+    """The approval that is meant: named itself, or the waiting gate of a deployment.
+
+    Raises:
+        CommandFailed: no gate of the deployment waits, or several do and none was named.
+    """
+    if subject.startswith(APPROVAL_PREFIX):
+        return subject
+    if gate is not None:
+        return approval_id(subject, gate)
+    waiting = [each["id"] for each in client.items("/approvals/pending") if each["deployment"] == subject]
+    if len(waiting) == 1:
+        return str(waiting[0])
+    if not waiting:
+        raise CommandFailed(f"no gate of deployment {subject} waits")
+    raise CommandFailed(f"several gates wait: {', '.join(waiting)}; name one", field="gate")
+
+
+def signal_command(approval: str, decision: Decision, ticket: dict[str, Any], address: str | None) -> str:
+    """The `temporal` command that casts this vote: run it within the ticket's life, once."""
+    beside = Path(sysconfig.get_path("scripts")) / "temporal"
+    program = "temporal" if shutil.which("temporal") or not beside.exists() else str(beside)
+    parts = [program, "workflow", "signal"]
+    if address is not None:
+        parts += ["--address", address]
+    parts += ["--workflow-id", approval, "--name", decision.value, "--input", json.dumps(ticket["signal"])]
+    return shlex.join(parts)

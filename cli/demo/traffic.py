@@ -1,0 +1,151 @@
+"""`python -m cli.demo.traffic RATE`: steady HTTP traffic to every node, each answer counted.
+
+Standard input names the endpoints (one JSON object, node → URL, on the first line); its end stops the
+traffic. Standard output gets one `Slice` per quarter of a second and one `Failure` per request that failed.
+Most requests go over kept connections, the rest over fresh ones, so that a swap is tried in both ways.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Literal
+
+import aiohttp
+
+from domain.base import Frozen
+
+SLICE = 0.25  # seconds that one output line covers
+REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=5.0)
+KEPT_PER_NODE = 3  # kept connections per node, beside one sender that connects anew for every request
+UNKNOWN = "?"
+
+
+class Count(Frozen):
+    """Answers of one node under one release."""
+
+    node: str
+    version: str
+    requests: int
+
+
+class Slice(Frozen):
+    """What was answered (or failed) up to `at`, seconds since the epoch, since the slice before.
+
+    `resent` counts requests that the client sent again by itself, as HTTP allows for GET (RFC 9110 §9.2.2),
+    because a kept connection turned out to be closed.
+    """
+
+    kind: Literal["slice"] = "slice"
+    at: float
+    counts: tuple[Count, ...]
+    resent: int
+
+
+class Failure(Frozen):
+    """A request that got no 2xx answer: when it began and ended, where, from which release, and why."""
+
+    kind: Literal["failure"] = "failure"
+    began: float
+    ended: float
+    node: str
+    version: str
+    reason: str
+
+
+class Load:
+    """Senders to all nodes, and what they saw."""
+
+    def __init__(self, endpoints: Mapping[str, str], *, rate: float) -> None:
+        """Prepare `rate` requests per second in all, spread evenly."""
+        self._endpoints = endpoints
+        self._period = len(endpoints) * (KEPT_PER_NODE + 1) / rate
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._sent = 0
+        self._dispatched = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Send until told to stop; what is under way is waited for and counted."""
+        async with asyncio.TaskGroup() as tasks:
+            senders = len(self._endpoints) * (KEPT_PER_NODE + 1)
+            for index in range(senders):
+                node = list(self._endpoints)[index % len(self._endpoints)]
+                fresh = index < len(self._endpoints)
+                delay = self._period * index / senders
+                tasks.create_task(self._send_steadily(node, stop, fresh=fresh, delay=delay))
+            tasks.create_task(self._report(stop))
+        self._print_slice()
+
+    async def _send_steadily(self, node: str, stop: asyncio.Event, *, fresh: bool, delay: float) -> None:
+        connector = aiohttp.TCPConnector(limit=1, force_close=fresh)
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=REQUEST_TIMEOUT, trace_configs=[self._connections()]
+        ) as session:
+            due = time.monotonic() + delay
+            while not stop.is_set():
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                await self._send(session, node)
+                due = max(due + self._period, time.monotonic() - self._period)
+
+    async def _send(self, session: aiohttp.ClientSession, node: str) -> None:
+        began = time.time()
+        version, fault = UNKNOWN, None
+        self._sent += 1
+        try:
+            async with session.get(self._endpoints[node]) as answer:
+                version = answer.headers.get("X-Greeter-Version", UNKNOWN)
+                await answer.read()
+                if not answer.ok:
+                    fault = f"HTTP {answer.status}"
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            fault = f"{type(error).__name__}: {error}"
+        self._counts[node, version] += 1
+        if fault is not None:
+            _print(Failure(began=began, ended=time.time(), node=node, version=version, reason=fault))
+
+    def _connections(self) -> aiohttp.TraceConfig:
+        """Counts how often a request was given a connection: more often than asked for means sent again."""
+        trace = aiohttp.TraceConfig()
+
+        async def count(*_: object) -> None:
+            self._dispatched += 1
+
+        trace.on_connection_reuseconn.append(count)
+        trace.on_connection_create_start.append(count)
+        return trace
+
+    async def _report(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await asyncio.sleep(SLICE)
+            self._print_slice()
+
+    def _print_slice(self) -> None:
+        counts = tuple(
+            Count(node=node, version=version, requests=n) for (node, version), n in self._counts.items()
+        )
+        self._counts.clear()
+        _print(Slice(at=time.time(), counts=counts, resent=max(0, self._dispatched - self._sent)))
+
+
+def _print(line: Slice | Failure) -> None:
+    sys.stdout.write(line.model_dump_json() + "\n")
+    sys.stdout.flush()
+
+
+async def main(rate: float) -> None:
+    """Read the endpoints, send until standard input ends."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    endpoints: dict[str, str] = json.loads(await reader.readline())
+    stop = asyncio.Event()
+    load = asyncio.create_task(Load(endpoints, rate=rate).run(stop))
+    await reader.read()
+    stop.set()
+    await load
+
+
+if __name__ == "__main__":
+    asyncio.run(main(float(sys.argv[1])))

@@ -1,0 +1,177 @@
+"""`hotswap deploy`, `watch`, `deployments`, and the orders to a deployment under way."""
+
+import uuid
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from cli.client import ApiClient
+from cli.errors import CommandFailed
+from cli.session import AsJson, Reason, connect, console, errors, show_json, show_table
+from cli.watching import Frames, Timeout, Watch, watch
+from domain.command import CommandName
+from domain.deployment import Phase
+from domain.strategy import Strategy
+
+NAMED_STRATEGIES = ("canary", "direct")
+
+DeploymentId = Annotated[str, typer.Argument(metavar="ID", help="The deployment's id.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(deploy)
+    app.command("watch")(watch_deployment)
+    app.command("deployments")(list_deployments)
+    for command in CommandName:
+        app.command(command.value, help=ORDERS[command])(_order(command.value))
+    app.command("rollback", help="Take a deployment back: stop it, or undo a completed one.")(
+        _order("rollback")
+    )
+
+
+def deploy(
+    context: typer.Context,
+    *,
+    release: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The release to bring.")],
+    environment: Annotated[str, typer.Option("--env", help="Where to.")],
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="canary, direct, or a YAML file with parameters; default: the environment's policy."
+        ),
+    ] = None,
+    description: Annotated[str, typer.Option(help="Why; shown to those who approve.")] = "",
+    live: Watch = False,
+    as_json: Frames = False,
+    timeout: Timeout = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow it to its end, or return at once.")
+    ] = True,
+) -> None:
+    """Bring a release to an environment.
+
+    Exit codes: 0 completed, 2 rolled back and verified, 3 rolled back but not verified or frozen, 4 still
+    under way or waiting, 5 rejected or aborted, 1 error.
+    """
+    module, _, version = release.partition("@")
+    if not module or not version:
+        raise CommandFailed(f"{release!r} is not NAME@VERSION", field="release")
+    request = {
+        "module": module,
+        "version": version,
+        "environment": environment,
+        "strategy": read_strategy(strategy),
+        "description": description,
+    }
+    body = {key: value for key, value in request.items() if value not in (None, "")}
+    with connect(context) as client:
+        accepted = client.post("/deployments", body, key=str(uuid.uuid4()))
+        errors.print(f"deployment {accepted['id']} accepted; follow it with: hotswap watch {accepted['id']}")
+        seconds = timeout if wait else 0.0
+        raise typer.Exit(_watched(client, accepted["id"], live=live, as_json=as_json, seconds=seconds))
+
+
+def read_strategy(chosen: str | None) -> str | dict[str, Any] | None:
+    """A strategy's name as it is, or the content of a YAML file, checked.
+
+    Raises:
+        CommandFailed: neither a known name nor a readable strategy file.
+    """
+    if chosen is None or chosen in NAMED_STRATEGIES:
+        return chosen
+    try:
+        content = yaml.safe_load(Path(chosen).read_text(encoding="utf-8"))
+        strategy: Strategy = TypeAdapter[Strategy](Strategy).validate_python(content)
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        known = ", ".join(NAMED_STRATEGIES)
+        raise CommandFailed(
+            f"{chosen!r} is neither {known} nor a strategy file: {error}", field="strategy"
+        ) from error
+    return strategy.model_dump(mode="json")
+
+
+def watch_deployment(
+    context: typer.Context, deployment: DeploymentId, as_json: Frames = False, timeout: Timeout = None
+) -> None:
+    """Follow a deployment to its end, its rollback included; exit codes as `deploy`."""
+    with connect(context) as client:
+        raise typer.Exit(_watched(client, deployment, live=True, as_json=as_json, seconds=timeout))
+
+
+def list_deployments(
+    context: typer.Context,
+    environment: Annotated[str | None, typer.Option("--env", help="Only of this environment.")] = None,
+    phase: Annotated[Phase | None, typer.Option(help="Only in this phase.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List deployments, newest first."""
+    with connect(context) as client:
+        found = list(client.items("/deployments", environment=environment, phase=phase and phase.value))
+    if as_json:
+        show_json(found)
+        return
+    columns = (
+        "id",
+        "module",
+        "from",
+        "to",
+        "environment",
+        "strategy",
+        "phase",
+        "waiting for",
+        "by",
+        "created",
+    )
+    keys = (
+        "id",
+        "module",
+        "replaces",
+        "version",
+        "environment",
+        "strategy",
+        "phase",
+        "waiting_for",
+        "requester",
+        "created_at",
+    )
+    show_table(columns, ([each.get(key) for key in keys] for each in found))
+
+
+ORDERS = {
+    CommandName.PAUSE: "Hold a deployment at its next safe point.",
+    CommandName.RESUME: "Let a paused deployment go on.",
+    CommandName.PROMOTE: "Skip the present wait (bake, analysis or hold), never a gate.",
+    CommandName.ABORT: "Stop a deployment and take back what it changed.",
+}
+
+
+def _order(name: str) -> Any:
+    def order(
+        context: typer.Context,
+        *,
+        deployment: DeploymentId,
+        reason: Reason = "",
+        live: Watch = False,
+        as_json: Frames = False,
+        timeout: Timeout = None,
+    ) -> None:
+        with connect(context) as client:
+            answer = client.post(f"/deployments/{deployment}/{name}", {"reason": reason} if reason else {})
+            followed = answer["id"] if answer else deployment
+            if live or as_json:
+                raise typer.Exit(_watched(client, followed, live=live, as_json=as_json, seconds=timeout))
+        console.print(f"{name} of {deployment} is on its way; follow it with: hotswap watch {followed}")
+
+    return order
+
+
+def _watched(client: ApiClient, deployment: str, *, live: bool, as_json: bool, seconds: float | None) -> int:
+    try:
+        return watch(client, deployment, live=live, as_json=as_json, seconds=seconds)
+    except KeyboardInterrupt:
+        errors.print(f"\nno longer watching; the deployment goes on: hotswap watch {deployment}")
+        return 130

@@ -1,0 +1,53 @@
+"""`hotswap nodes`, `resolve`: what runs where, and a lane that waits for an operator."""
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.session import AsJson, connect, console, show_json, show_table
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(nodes)
+    app.command()(resolve)
+
+
+def nodes(
+    context: typer.Context,
+    environment: Annotated[str | None, typer.Option("--env", help="Only of this environment.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List nodes and what they run, as the nodes themselves report it."""
+    with connect(context) as client:
+        found = list(client.items("/nodes", environment=environment))
+    if as_json:
+        show_json(found)
+        return
+    columns = ("name", "environment", "address", "labels", "runs", "seen")
+    show_table(columns, (_row(node) for node in found))
+
+
+def _row(node: dict[str, Any]) -> tuple[object, ...]:
+    labels = " ".join(f"{key}={value}" for key, value in sorted(node["labels"].items()))
+    runs = " ".join(_module(module) for module in (node.get("report") or {}).get("modules", []))
+    return node["name"], node["environment"], node["address"], labels, runs, node.get("last_seen")
+
+
+def _module(module: dict[str, Any]) -> str:
+    release = module.get("current")
+    named = f"{module['module']}@{release['version']}" if release else module["module"]
+    return f"{named} {module['state']}"
+
+
+def resolve(
+    context: typer.Context,
+    environment: Annotated[str, typer.Argument(metavar="ENV", help="The frozen environment.")],
+    reason: Annotated[
+        str, typer.Option("--reason", help="What was found and done; kept in the audit trail.")
+    ],
+) -> None:
+    """Let a frozen lane go on, after a person has looked at its nodes."""
+    with connect(context) as client:
+        client.post(f"/clusters/{environment}/resolve", {"reason": reason})
+    console.print(f"{environment} goes on")

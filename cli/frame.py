@@ -1,0 +1,72 @@
+"""A deployment as the live view shows it: read tolerantly from the API's answer."""
+
+from datetime import datetime
+from typing import Any
+
+from domain.analysis import Verdict
+from domain.base import Frozen
+from domain.deployment import Cause, Phase
+from domain.plan import Plan
+
+
+class FrameNode(Frozen):
+    """One node of the plan: the wave it is in, what became of it, the version that it has now."""
+
+    name: str
+    wave: int
+    state: str
+    version: str | None = None
+    message: str = ""
+    at: datetime | None = None
+
+
+class FrameGate(Frozen):
+    """One gate: how many said yes of how many needed, and until when."""
+
+    id: str
+    name: str
+    approvals: int
+    required: int
+    expires_at: datetime
+    on_expiry: str
+    result: str | None = None
+
+
+class Frame(Frozen):
+    """Everything the view needs, and nothing it has to ask for."""
+
+    id: str
+    tenant: str
+    environment: str
+    module: str
+    version: str
+    replaces: str | None = None
+    strategy: str
+    requester: str
+    created_at: datetime
+    phase: Phase
+    phase_since: datetime | None = None
+    finished_at: datetime | None = None
+    message: str = ""
+    waiting_for: str = ""
+    cause: Cause | None = None
+    frozen: str | None = None
+    step: int = 0
+    wave: int | None = None
+    plan: Plan | None = None
+    digest: str | None = None
+    signer: str | None = None
+    verdict: Verdict | None = None
+    gates: tuple[FrameGate, ...] = ()
+    nodes: tuple[FrameNode, ...] = ()
+    exit_code: int
+
+    @classmethod
+    def of(cls, answer: dict[str, Any]) -> "Frame":
+        """The frame in an answer to GET /deployments/{id}."""
+        return cls.model_validate(answer)
+
+    @property
+    def open_gate(self) -> FrameGate | None:
+        """The gate that waits now."""
+        return next((gate for gate in self.gates if gate.result is None), None)

@@ -1,0 +1,63 @@
+"""`hotswap`: the command line. What people do is a client of the API; `up`, `down` and `demo` run a stack."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import approvals, deployments, fleet, people, releases, stack
+from cli.context import Choice
+from cli.demo import command as demo
+from cli.errors import sentence
+from cli.module import module_app
+from cli.session import errors
+from domain.errors import HotswapError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Rolls signed modules out to fleets of nodes, durably.",
+)
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    *,
+    url: Annotated[str | None, typer.Option(envvar="HOTSWAP_URL", help="The API's address.")] = None,
+    token: Annotated[str | None, typer.Option(envvar="HOTSWAP_TOKEN", help="A bearer token.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(envvar="HOTSWAP_PROFILE", help="A sign-in that 'hotswap login' kept.")
+    ] = None,
+) -> None:
+    """Keep where to go for the command that follows."""
+    context.obj = Choice(url=url or None, token=token or None, profile=profile or None)
+
+
+@app.command()
+def agent(
+    config: Annotated[
+        Path, typer.Option("--config", exists=True, dir_okay=False, help="The node's agent.toml.")
+    ],
+) -> None:
+    """Run the agent of one node, until SIGTERM."""
+    from agent.__main__ import main as run_agent  # noqa: PLC0415 - no other command needs aiohttp
+
+    raise typer.Exit(run_agent(["--config", str(config)]))
+
+
+for room in (deployments, approvals, fleet, people, stack, demo):
+    room.register(app)
+releases.register(module_app)
+app.add_typer(module_app, name="module", help="Releases: make, sign, push.")
+
+
+def main() -> None:
+    """The entry point: an error of ours is one line and exit code 1, never a traceback."""
+    try:
+        app()
+    except HotswapError as error:
+        errors.print(f"error: {sentence(error)}", markup=False)
+        sys.exit(1)

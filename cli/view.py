@@ -1,0 +1,239 @@
+"""The live view: one deployment's frame and the present time in, something that rich can draw out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli.frame import Frame, FrameGate, FrameNode
+from domain.analysis import MetricVerdict, Outcome
+from domain.deployment import Phase
+from domain.plan import Analyze, Bake, Gate, Plan, Step
+
+ALL_NODES = 20  # up to this many nodes get a line each; of more, only those that someone must look at
+INTERESTING = ("failed", "rolling-back", "unverified", "activating", "verifying")
+DIGEST_LENGTH = 12
+
+GOOD, BAD, BUSY, QUIET = "green", "bold red", "bold cyan", "dim"
+PHASES = {
+    Phase.COMPLETED: ("✔", GOOD),
+    Phase.ROLLED_BACK_VERIFIED: ("↩", "yellow"),
+    Phase.ROLLED_BACK_UNVERIFIED: ("✖", BAD),
+    Phase.ROLLING_BACK: ("↩", "bold yellow"),
+    Phase.REJECTED: ("✖", BAD),
+    Phase.ABORTED: ("✖", BAD),
+    Phase.FAILED: ("✖", BAD),
+    Phase.WAITING_APPROVAL: ("॥", "bold yellow"),
+    Phase.PAUSED: ("॥", "bold yellow"),
+    Phase.HOLDING: ("॥", "bold yellow"),
+    Phase.QUEUED: ("◷", QUIET),
+}
+NODE_MARKS = {
+    "old": ("○", QUIET),
+    "pending": ("○", QUIET),
+    "staged": ("○", QUIET),
+    "activated": ("▶", BUSY),
+    "verified": ("✔", GOOD),
+    "failed": ("✖", BAD),
+    "rolled-back": ("↩", "yellow"),
+    "unverified": ("✖", BAD),
+}
+OUTCOMES = {Outcome.PASS: GOOD, Outcome.FAIL: BAD, Outcome.INCONCLUSIVE: "yellow"}
+
+
+def render(frame: Frame, *, now: datetime, notice: str | None = None) -> RenderableType:
+    """The whole picture, with times of day in `now`'s time zone.
+
+    Args:
+        frame: the deployment as it was read.
+        now: for countdowns and ages.
+        notice: why the frame may be out of date.
+    """
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="bold", no_wrap=True)
+    rows.add_column()
+    rows.add_row("rollout", _headline(frame, now))
+    rows.add_row("why", _why(frame))
+    if frame.plan is not None:
+        rows.add_row("steps", _steps(frame, frame.plan))
+        if remaining := _remaining(frame, frame.plan, now):
+            rows.add_row("left", Text(remaining, QUIET))
+    if frame.verdict is not None:
+        rows.add_row("health", _health(frame.verdict.metrics, frame.verdict.reason))
+    if frame.nodes:
+        rows.add_row("nodes", _summary(frame.nodes))
+    parts: list[RenderableType] = [rows, _node_lines(frame.nodes)]
+    if notice is not None:
+        parts.append(Text(f"⚠ {notice}", "yellow"))
+    return Group(*parts)
+
+
+def headline(frame: Frame, now: datetime) -> str:
+    """The first line of the view as plain text."""
+    return _headline(frame, now).plain
+
+
+def _headline(frame: Frame, now: datetime) -> Text:
+    mark, style = PHASES.get(frame.phase, ("▶", BUSY))
+    waiting = _gate_words(frame.open_gate, now) if frame.open_gate and not frame.phase.terminal else ""
+    asked = frame.created_at.astimezone(now.tzinfo).strftime("%H:%M:%S")
+    return Text.assemble(
+        (frame.module, "bold"),
+        f" {frame.replaces or 'first install'} → ",
+        (frame.version, "bold"),
+        f"   {frame.tenant}/{frame.environment}   ",
+        (f"{mark} {str(frame.phase).replace('-', ' ').upper()}", style),
+        f"{waiting}   by {frame.requester}, {asked}",
+    )
+
+
+def _gate_words(gate: FrameGate, now: datetime) -> str:
+    left = duration(gate.expires_at - now)
+    return f" {gate.approvals}/{gate.required} ({left} left → {gate.on_expiry})"
+
+
+def _why(frame: Frame) -> Text:
+    words = f"{frame.cause.kind}: {frame.cause.message}" if frame.cause else frame.message
+    if frame.frozen:
+        words += f" · lane frozen: {frame.frozen}"
+    text = Text(words or frame.waiting_for or "—")
+    if frame.plan is not None:
+        text.append(f"   plan {frame.plan.digest[:DIGEST_LENGTH]}…", QUIET)
+    if frame.digest is not None:
+        text.append(f"   artifact sha256:{frame.digest[:DIGEST_LENGTH]}…", QUIET)
+    if frame.signer is not None:
+        text.append(f" ✔ signed by {frame.signer}", QUIET)
+    return text
+
+
+def _steps(frame: Frame, plan: Plan) -> Text:
+    """One mark per gate and per wave; the wave under way names its step."""
+    text = Text()
+    for label, indices, gate in _stages(plan):
+        if text.plain:
+            text.append("  ")
+        mark, style = _stage_mark(frame, indices)
+        text.append(f"{mark} {label}", style)
+        if frame.step in indices and not frame.phase.terminal and not gate:
+            text.append(f": {plan.steps[frame.step].kind}", style)
+    return text
+
+
+def _stages(plan: Plan) -> list[tuple[str, list[int], bool]]:
+    stages: list[tuple[str, list[int], bool]] = []
+    for index, step in enumerate(plan.steps):
+        gate = isinstance(step, Gate)
+        label = _stage_label(plan, step)
+        if stages and stages[-1][0] == label:
+            stages[-1][1].append(index)
+        else:
+            stages.append((label, [index], gate))
+    return stages
+
+
+def _stage_label(plan: Plan, step: Step) -> str:
+    if isinstance(step, Gate):
+        return f"gate {step.rule.name}"
+    return f"wave {step.wave} ({len(plan.wave(step.wave).nodes)})"
+
+
+def _stage_mark(frame: Frame, indices: Sequence[int]) -> tuple[str, str]:
+    if frame.step > indices[-1]:
+        return "✔", GOOD
+    if frame.step < indices[0]:
+        return "○", QUIET
+    if frame.phase.terminal or frame.phase is Phase.ROLLING_BACK:
+        return "✖", BAD
+    return "▶", BUSY
+
+
+def _remaining(frame: Frame, plan: Plan, now: datetime) -> str:
+    """The waits that are certain to come: a lower bound, for nodes and people take what they take."""
+    if frame.phase.terminal or frame.phase is Phase.ROLLING_BACK:
+        return ""
+    seconds = sum(_wait(step) for step in plan.steps[frame.step :])
+    if frame.phase_since is not None and frame.phase in (Phase.BAKING, Phase.ANALYZING):
+        spent = (now - frame.phase_since).total_seconds()
+        seconds -= min(_wait(plan.steps[frame.step]), max(0.0, spent))
+    gates = sum(isinstance(step, Gate) for step in plan.steps[frame.step :])
+    if not seconds:
+        return ""
+    people = f" and {gates} gate{'s' if gates > 1 else ''}" if gates else ""
+    return f"at least {duration(timedelta(seconds=seconds))} of analysis and bake{people}"
+
+
+def _wait(step: Step) -> float:
+    if isinstance(step, Bake):
+        return step.seconds
+    return step.rule.duration + step.rule.warm_up if isinstance(step, Analyze) else 0.0
+
+
+def _health(metrics: Sequence[MetricVerdict], reason: str) -> Text:
+    if not metrics:
+        return Text(reason, "yellow")
+    text = Text()
+    for metric in metrics:
+        if text.plain:
+            text.append(" | ", QUIET)
+        text.append(f"{metric.metric} {_numbers(metric)} ")
+        doubt = f" {metric.doubt}" if metric.doubt else ""
+        text.append(f"{str(metric.outcome).upper()}{doubt}", OUTCOMES[metric.outcome])
+    return text
+
+
+def _numbers(metric: MetricVerdict) -> str:
+    if metric.canary is None or metric.limit is None or metric.baseline is None:
+        return "—"
+    canary, limit, baseline = (
+        amount(value, metric.unit) for value in (metric.canary, metric.limit, metric.baseline)
+    )
+    return f"{canary} (limit {limit}, baseline {baseline})"
+
+
+def amount(value: float, unit: str) -> str:
+    """A metric's value as people read it: shares as percent, seconds as milliseconds, bytes as MiB."""
+    scale, shown = {"%": (100.0, " %"), "s": (1000.0, " ms"), "bytes": (1 / 1048576, " MiB")}.get(
+        unit, (1.0, f" {unit}")
+    )
+    return f"{value * scale:.3g}{shown}"
+
+
+def duration(left: timedelta) -> str:
+    """Two units at most: 2d 3h, 14m 05s, 9s; nothing below zero."""
+    seconds = max(0, round(left.total_seconds()))
+    for size, unit, lower, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if seconds >= size:
+            return f"{seconds // size}{unit} {seconds % size // lower:02}{name}"
+    return f"{seconds}s"
+
+
+def _summary(nodes: Sequence[FrameNode]) -> Text:
+    text = Text()
+    for state, count in Counter(node.state for node in nodes).items():
+        if text.plain:
+            text.append(" | ", QUIET)
+        mark, style = NODE_MARKS.get(state, ("▶", BUSY))
+        text.append(f"{count} {state} {mark}", style)
+    return text
+
+
+def _node_lines(nodes: Sequence[FrameNode]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    chosen = (
+        nodes
+        if len(nodes) <= ALL_NODES
+        else [node for node in nodes if node.state in INTERESTING][:ALL_NODES]
+    )
+    for node in chosen:
+        mark, style = NODE_MARKS.get(node.state, ("▶", BUSY))
+        table.add_row(
+            node.name,
+            Text(node.version or "—"),
+            Text(f"{mark} {node.state}", style),
+            f"wave {node.wave}",
+            Text(node.message),
+        )
+    return table
