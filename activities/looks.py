@@ -6,6 +6,7 @@ import time
 from temporalio import activity
 
 from activities.heartbeats import beating
+from activities.orders import Looks
 from clients.agent import AgentClient
 from domain.analysis import Doubt, Outcome, Verdict
 from domain.errors import NodeError
@@ -19,7 +20,7 @@ READS_AT_ONCE = 64
 READ_DEADLINE = 5.0  # seconds per node: a look that misses a node is a weaker look, not a late one
 
 
-class Looks:
+class AgentLooks(Looks):
     """Reads samples from agents; a silent node is missing evidence, never good news."""
 
     def __init__(self, database: Database, agents: AgentClient) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from temporalio import activity
 
 from activities.heartbeats import BatchProgress, beating
+from activities.orders import Nodes
 from clients.agent import AgentClient
 from domain.deployment import NodeFailure
 from domain.errors import HotswapError, NodeUnreachable, NotStaged, ReadBackMismatch
@@ -37,7 +38,7 @@ class _Observed:
 Drive = Callable[[str, str], Awaitable[ModuleReport]]  # (node, address) → what it showed afterwards
 
 
-class Nodes:
+class AgentNodes(Nodes):
     """Drives agents through their HTTP API."""
 
     def __init__(self, database: Database, agents: AgentClient, bundles: BundleDirectory) -> None:

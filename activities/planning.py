@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from temporalio import activity
 
 from activities.heartbeats import beating
+from activities.orders import Planning
 from clients.agent import AgentClient
 from domain.errors import NodeUnreachable, PlanImpossible
 from domain.messages import DeploymentInput, Prepared
@@ -20,7 +21,7 @@ READS_AT_ONCE = 64
 READ_DEADLINE = 30.0  # seconds per node, retries included: an agent that restarts is back by then
 
 
-class Planning:
+class FleetPlanning(Planning):
     """Nothing moves here: nodes are read, the plan is compiled and stored with each node's prior release."""
 
     def __init__(self, database: Database, agents: AgentClient) -> None:

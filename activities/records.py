@@ -2,6 +2,7 @@
 
 from temporalio import activity
 
+from activities.orders import Records
 from domain.deployment import Phase
 from domain.messages import (
     LaneInput,
@@ -15,7 +16,7 @@ from store import deployments, lanes, polls
 from store.database import Database
 
 
-class Records:
+class DatabaseRecords(Records):
     """Short transactions on our own database."""
 
     def __init__(self, database: Database) -> None:

@@ -5,9 +5,10 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.heartbeats import beating
+from activities.orders import Supervision
 
 
-class Supervision:
+class TemporalSupervision(Supervision):
     """Knows Temporal only."""
 
     def __init__(self, client: Client) -> None:

@@ -2,13 +2,14 @@
 
 from temporalio import activity
 
+from activities.orders import Tokens
 from domain.errors import Unauthenticated
 from domain.gate import Refusal
 from domain.messages import CommandTokenVerdict, TokenCheck, VoteTokenVerdict
 from runtime.tokens import TokenExpired, TokenReader
 
 
-class Tokens:
+class PublicKeyTokens(Tokens):
     """Needs the public key only: a worker cannot mint what it accepts."""
 
     def __init__(self, reader: TokenReader) -> None:

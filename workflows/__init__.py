@@ -1,1 +1,17 @@
 """Durable control flow: decides order, waits, reacts to signals. All I/O is in activities."""
+
+from collections.abc import Sequence
+
+from workflows.analysis import CanaryAnalysisWorkflow
+from workflows.approval import ApprovalWorkflow
+from workflows.deployment import DeploymentWorkflow
+from workflows.lane import LaneWorkflow
+from workflows.rollback import RollbackWorkflow
+
+ALL_WORKFLOWS: Sequence[type] = (
+    LaneWorkflow,
+    DeploymentWorkflow,
+    ApprovalWorkflow,
+    CanaryAnalysisWorkflow,
+    RollbackWorkflow,
+)

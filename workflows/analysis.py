@@ -12,7 +12,7 @@ from workflows.inbox import Inbox, Receives
 from workflows.options import LOOK
 
 with workflow.unsafe.imports_passed_through():
-    from activities.looks import Looks
+    from activities.orders import Looks
 
 
 @workflow.defn

@@ -15,8 +15,7 @@ from workflows.inbox import Inbox, Message, Receives
 from workflows.options import RECORD
 
 with workflow.unsafe.imports_passed_through():
-    from activities.records import Records
-    from activities.tokens import Tokens
+    from activities.orders import Records, Tokens
 
 HOW = (
     "Vote with *Send a Signal*: `approve` or `reject`, with "

@@ -10,7 +10,7 @@ from domain.messages import Progress
 from workflows.options import RECORD
 
 with workflow.unsafe.imports_passed_through():
-    from activities.records import Records
+    from activities.orders import Records
 
 
 class Chronicle:

@@ -19,7 +19,7 @@ from workflows.options import RECORD
 from workflows.tasks import settle
 
 with workflow.unsafe.imports_passed_through():
-    from activities.tokens import Tokens
+    from activities.orders import Tokens
 
 GateHandle = workflow.ChildWorkflowHandle[Any, Any]
 
@@ -111,21 +111,27 @@ class Controls:
         task = asyncio.ensure_future(work)
         self._promoted = False
         try:
-            while not task.done():
-                await workflow.wait_condition(
-                    lambda: task.done() or self._inbox.pending,
-                    timeout=time_left(),
-                    timeout_summary="the deployment's deadline",
-                )
+            while not task.done() and not (skippable and self._promoted):
+                await self._something_happens(task, time_left())
                 await self.read()
-                if skippable and self._promoted:
-                    return None
+        except (asyncio.CancelledError, Halted):
+            await settle(task)
+            raise
+        if task.done():
             return task.result()
+        await settle(task)
+        return None
+
+    async def _something_happens(self, task: asyncio.Future[Any], time_left: timedelta | None) -> None:
+        try:
+            await workflow.wait_condition(
+                lambda: task.done() or self._inbox.pending,
+                timeout=time_left,
+                timeout_summary="the deployment's deadline",
+            )
         except TimeoutError:
             cause = Cause(kind=CauseKind.DEADLINE, message="the deployment's deadline has passed")
             raise Halted(cause) from None
-        finally:
-            await settle(task)
 
     async def read(self) -> None:
         """Heed everything that came in.

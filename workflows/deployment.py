@@ -48,8 +48,7 @@ from workflows.rollback import RollbackWorkflow
 from workflows.tasks import to_the_end
 
 with workflow.unsafe.imports_passed_through():
-    from activities.nodes import Nodes
-    from activities.planning import Planning
+    from activities.orders import Nodes, Planning
 
 BASELINE_NODES = 200  # more concurrent baseline nodes than this make no verdict better
 

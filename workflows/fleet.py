@@ -55,9 +55,9 @@ async def drive(
     hands = [asyncio.create_task(hand()) for _ in range(min(len(waiting), BATCHES_AT_ONCE))]
     try:
         await asyncio.gather(*hands)
-    finally:
-        if hands:
-            await workflow.wait(hands)
+    except asyncio.CancelledError:
+        await workflow.wait(hands)  # gather cancels them, but does not wait until they are over
+        raise
     return NodesOutcome(done=done, failures=tuple(failures))
 
 

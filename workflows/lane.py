@@ -23,8 +23,7 @@ from workflows.options import DEPLOYMENT_LIFETIME, RECORD, SUPERVISION
 from workflows.rollback import RollbackWorkflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.records import Records
-    from activities.supervision import Supervision
+    from activities.orders import Records, Supervision
 
 
 @workflow.defn

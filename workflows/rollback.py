@@ -19,8 +19,7 @@ from workflows.inbox import Inbox, Receives
 from workflows.options import RECORD, ROLLBACK_PAUSE, ROLLBACK_ROUNDS, node_operation
 
 with workflow.unsafe.imports_passed_through():
-    from activities.nodes import Nodes
-    from activities.records import Records
+    from activities.orders import Nodes, Records
 
 
 @workflow.defn

@@ -1,0 +1,134 @@
+"""What workflows may order: every activity by name, input and result. The hands are in the other modules.
+
+Workflow code imports this module only, so it never reaches the database, the network or cryptography,
+and types are checked from the order to the hand.
+"""
+
+from abc import ABC, abstractmethod
+
+from temporalio import activity
+
+from domain.analysis import Verdict
+from domain.messages import (
+    CommandTokenVerdict,
+    DeploymentInput,
+    LaneInput,
+    LaneView,
+    Look,
+    NodesOrder,
+    NodesOutcome,
+    PollRecord,
+    Prepared,
+    Progress,
+    RevertOrder,
+    RollbackInput,
+    RollbackTargets,
+    TokenCheck,
+    VoteTokenVerdict,
+)
+
+
+class Planning(ABC):
+    """Nothing moves here."""
+
+    @activity.defn
+    @abstractmethod
+    async def prepare(self, request: DeploymentInput) -> Prepared:
+        """The stored plan of this deployment, made now if there is none yet.
+
+        Raises:
+            PlanImpossible: final; no nodes, or nodes that do not answer, by name.
+        """
+
+
+class Nodes(ABC):
+    """Operations on the nodes of one batch. A node that fails is in the outcome, not an error."""
+
+    @activity.defn
+    @abstractmethod
+    async def stage(self, order: NodesOrder) -> NodesOutcome:
+        """Bring the bundle to the nodes; each checks the signature itself."""
+
+    @activity.defn
+    @abstractmethod
+    async def activate(self, order: NodesOrder) -> NodesOutcome:
+        """Switch the nodes to the release. They are recorded as touched before anything moves.
+
+        Raises:
+            Conflict: final; the deployment is rolling back already.
+        """
+
+    @activity.defn
+    @abstractmethod
+    async def verify(self, order: NodesOrder) -> NodesOutcome:
+        """Read back from the nodes what runs; anything but the release is a failure of that node."""
+
+    @activity.defn
+    @abstractmethod
+    async def revert(self, order: RevertOrder) -> NodesOutcome:
+        """Order each node back to its recorded release, staging it again where its slot is gone."""
+
+    @activity.defn
+    @abstractmethod
+    async def verify_reverted(self, order: RevertOrder) -> NodesOutcome:
+        """Read back that each node runs its recorded release again."""
+
+
+class Looks(ABC):
+    """The judge's eyes."""
+
+    @activity.defn
+    @abstractmethod
+    async def look(self, look: Look) -> Verdict:
+        """Judge everything since the window's start; the verdict is stored with its numbers."""
+
+
+class Records(ABC):
+    """Short transactions on our own database; each may be repeated."""
+
+    @activity.defn
+    @abstractmethod
+    async def record(self, progress: Progress) -> None:
+        """Write a change and its event together, once per key.
+
+        Raises:
+            IllegalTransition: final; nothing was written.
+        """
+
+    @activity.defn
+    @abstractmethod
+    async def load_lane(self, lane: LaneInput) -> LaneView:
+        """What runs, what waits, and why the lane is frozen."""
+
+    @activity.defn
+    @abstractmethod
+    async def save_poll(self, record: PollRecord) -> None:
+        """Write a gate with its votes as they stand."""
+
+    @activity.defn
+    @abstractmethod
+    async def rollback_targets(self, request: RollbackInput) -> RollbackTargets:
+        """The nodes to take back, and a fence above that of everything before."""
+
+
+class Tokens(ABC):
+    """Tokens that votes and commands carry. A bad token is an answer, never an error."""
+
+    @activity.defn
+    @abstractmethod
+    async def read_vote(self, check: TokenCheck) -> VoteTokenVerdict:
+        """The claims of a vote token, or why it is void."""
+
+    @activity.defn
+    @abstractmethod
+    async def read_command(self, check: TokenCheck) -> CommandTokenVerdict:
+        """The claims of a command token, or why it is void."""
+
+
+class Supervision(ABC):
+    """Watching other workflows."""
+
+    @activity.defn
+    @abstractmethod
+    async def await_end(self, workflow_id: str) -> bool:
+        """Wait until the workflow is closed; whether it completed. One that is not there did not."""

@@ -1,0 +1,75 @@
+"""Running the real workflows on the time-skipping server, with fake hands."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from temporalio.client import Client, WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from domain.messages import DeploymentInput, DeploymentResult
+from domain.names import CONTROL_QUEUE, NODE_QUEUE, deployment_workflow_id
+from runtime.temporal import workflow_runner
+from tests.workflows.world import World
+from workflows import ALL_WORKFLOWS
+from workflows.deployment import DeploymentWorkflow
+
+
+@dataclass
+class Stage:
+    """A world under way: start deployments in it, look at what they did."""
+
+    env: WorkflowEnvironment
+    world: World
+
+    @property
+    def client(self) -> Client:
+        return self.env.client
+
+    async def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
+        """Let workflow time pass, a little at a time, until the condition holds."""
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await self.env.sleep(1)
+
+    async def deploy(self, name: str | None = None) -> WorkflowHandle[DeploymentWorkflow, DeploymentResult]:
+        name = name or uuid.uuid4().hex[:8]
+        request = DeploymentInput(
+            tenant="acme",
+            environment="production",
+            deployment=name,
+            requester="ana",
+            module="greeter",
+            version="2.0.0",
+        )
+        return await self.client.start_workflow(
+            DeploymentWorkflow.run, request, id=deployment_workflow_id(name), task_queue=CONTROL_QUEUE
+        )
+
+
+Opener = Callable[..., AbstractAsyncContextManager[Stage]]
+
+
+@pytest.fixture
+def stage(time_skipping: WorkflowEnvironment) -> Opener:
+    """`async with stage(world) as stage:` runs both workers around the block."""
+
+    @asynccontextmanager
+    async def open_stage(world: World, **options: object) -> AsyncIterator[Stage]:
+        client = time_skipping.client
+        control = Worker(
+            client,
+            task_queue=CONTROL_QUEUE,
+            workflows=ALL_WORKFLOWS,
+            activities=world.activities,
+            workflow_runner=workflow_runner(),
+            **options,
+        )
+        async with control, Worker(client, task_queue=NODE_QUEUE, activities=world.activities):
+            yield Stage(env=time_skipping, world=world)
+
+    return open_stage

@@ -1,0 +1,234 @@
+"""The rollout's story: forward, held, and back."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from temporalio.service import RPCError
+
+from domain.analysis import Outcome
+from domain.deployment import CauseKind, Phase
+from domain.events import EventKind
+from domain.gate import Decision
+from domain.names import approval_id
+from domain.policy import AnalysisRule, Deadlines, EnvironmentPolicy, GateRule
+from domain.strategy import Direct
+from tests.workflows.world import ANALYSIS, World
+
+NO_GATE = EnvironmentPolicy(analysis=ANALYSIS)
+
+
+def refusing(wanted: str, *actions: str) -> Callable[[str, str], str | None]:
+    return lambda action, node: "will not" if node == wanted and action in actions else None
+
+
+async def vote(scene, name: str, decision: str = "approve", person: str = "bob", **body: object) -> None:
+    gate = approval_id(name, "promotion")
+    await scene.until(lambda: scene.world.polls)
+    plan = scene.world.polls[-1].poll.plan
+    token = f"{person}:approver:{gate}:{plan}:{decision}:{person}-{decision}"
+    ballot = {"approver": person, "token": token, **body}
+    await scene.client.get_workflow_handle(gate).signal(decision, ballot)
+
+
+async def test_a_canary_with_an_approval_reaches_every_node(stage):
+    async with stage(World()) as scene:
+        handle = await scene.deploy("d-good")
+        await vote(scene, "d-good")
+        result = await handle.result()
+    assert result.phase is Phase.COMPLETED
+    assert set(scene.world.running.values()) == {"2.0.0"}
+    assert Phase.WAITING_APPROVAL in scene.world.phases
+    assert scene.world.phases[-2:] == [Phase.VERIFYING, Phase.COMPLETED]
+
+
+async def test_direct_changes_all_nodes_in_one_wave(stage):
+    async with stage(World(strategy=Direct())) as scene:
+        result = await (await scene.deploy()).result()
+    assert result.phase is Phase.COMPLETED
+    assert scene.world.looks == []
+
+
+async def test_a_failing_analysis_turns_back_the_first_wave_only(stage):
+    async with stage(World(verdict=lambda look: Outcome.FAIL)) as scene:
+        result = await (await scene.deploy()).result()
+    assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.ANALYSIS)
+    assert len(scene.world.touched) == 1
+    assert set(scene.world.running.values()) == {"1.0.0"}
+    assert len(scene.world.looks) == 1
+
+
+async def test_an_inconclusive_analysis_extends_then_holds_and_a_person_promotes(stage):
+    rule = AnalysisRule(duration=60, interval=10, warm_up=10, extensions=1)
+    world = World(
+        policy=EnvironmentPolicy(analysis=rule, unsigned_votes=True),
+        verdict=lambda look: Outcome.INCONCLUSIVE if look.analysis.wave == 1 else Outcome.PASS,
+    )
+    async with stage(world) as scene:
+        handle = await scene.deploy()
+        await scene.until(lambda: Phase.HOLDING in world.phases)
+        assert max(look.seconds for look in world.looks) >= 120
+        await handle.signal("promote", {"actor": "ana"})
+        result = await handle.result()
+    assert result.phase is Phase.COMPLETED
+
+
+async def test_an_inconclusive_analysis_rolls_back_where_the_policy_says_so(stage):
+    rule = ANALYSIS.model_copy(update={"on_inconclusive": "rollback"})
+    world = World(policy=EnvironmentPolicy(analysis=rule), verdict=lambda look: Outcome.INCONCLUSIVE)
+    async with stage(world) as scene:
+        result = await (await scene.deploy()).result()
+    assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.INCONCLUSIVE)
+
+
+@pytest.mark.parametrize("failing", ["activate", "verify"])
+async def test_a_node_that_fails_turns_the_rollout_back_and_is_named(stage, failing):
+    bad = "node-05"
+    world = World(policy=NO_GATE, refuses=refusing(bad, failing))
+    async with stage(world) as scene:
+        result = await (await scene.deploy()).result()
+    assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.NODE_FAILURES)
+    assert bad in result.cause.message
+    assert set(world.running.values()) == {"1.0.0"}
+
+
+async def test_a_failure_before_anything_moved_ends_without_a_rollback(stage):
+    world = World(policy=NO_GATE, refuses=lambda action, node: "disk full" if action == "stage" else None)
+    async with stage(world) as scene:
+        result = await (await scene.deploy()).result()
+    assert result.phase is Phase.FAILED
+    assert world.touched == []
+
+
+async def test_an_empty_environment_fails_with_the_planners_reason(stage):
+    async with stage(World(nodes=0)) as scene:
+        result = await (await scene.deploy()).result()
+    assert (result.phase, result.cause.kind) == (Phase.FAILED, CauseKind.PLAN)
+    assert "no nodes" in result.cause.message
+
+
+async def test_nodes_that_do_not_come_back_are_named_after_bounded_rounds(stage):
+    stubborn = "node-01"
+    world = World(
+        policy=NO_GATE,
+        verdict=lambda look: Outcome.FAIL if look.analysis.wave == 3 else Outcome.PASS,
+        refuses=refusing(stubborn, "verify_reverted"),
+    )
+    async with stage(world) as scene:
+        result = await (await scene.deploy()).result()
+    assert result.phase is Phase.ROLLED_BACK_UNVERIFIED
+    assert result.unverified == (stubborn,)
+    failures = [entry for entry in world.progress if entry.event is EventKind.NODES_FAILED]
+    assert len(failures) == 3
+
+
+async def test_a_rejection_after_the_first_wave_takes_it_back(stage):
+    async with stage(World()) as scene:
+        handle = await scene.deploy("d-no")
+        await vote(scene, "d-no", Decision.REJECT)
+        result = await handle.result()
+    assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.REJECTED)
+    assert result.cause.actor == "bob"
+
+
+async def test_a_rejection_before_anything_moved_is_just_rejected(stage):
+    gates = (GateRule(name="promotion", before_wave=1),)
+    async with stage(World(policy=EnvironmentPolicy(gates=gates, analysis=ANALYSIS))) as scene:
+        handle = await scene.deploy("d-early")
+        await vote(scene, "d-early", Decision.REJECT)
+        result = await handle.result()
+    assert result.phase is Phase.REJECTED
+    assert scene.world.touched == []
+
+
+async def test_an_expired_gate_rejects(stage):
+    async with stage(World()) as scene:
+        result = await (await scene.deploy()).result()
+    assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.EXPIRED)
+
+
+async def test_a_vote_sent_to_the_deployment_reaches_its_gate(stage):
+    async with stage(World()) as scene:
+        handle = await scene.deploy("d-page")
+        await scene.until(lambda: scene.world.polls)
+        poll = scene.world.polls[-1].poll
+        token = f"bob:approver:{poll.gate}:{poll.plan}:approve:1"
+        await handle.signal("approve", {"approver": "bob", "token": token})
+        assert (await handle.result()).phase is Phase.COMPLETED
+
+
+async def test_abort_in_the_middle_of_a_wave_takes_back_what_was_changed(stage):
+    world = World(policy=NO_GATE, blocked=asyncio.Event())
+    async with stage(world) as scene:
+        handle = await scene.deploy()
+        await scene.until(lambda: world.starts)
+        await handle.signal("abort", {"actor": "ana", "reason": "wrong build"})
+        result = await handle.result()
+    assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.ABORTED)
+    assert "wrong build" in result.cause.message
+
+
+async def test_cancelling_from_the_console_rolls_back_too(stage):
+    world = World(policy=NO_GATE, blocked=asyncio.Event())
+    async with stage(world) as scene:
+        handle = await scene.deploy()
+        await scene.until(lambda: world.starts)
+        await handle.cancel()
+        result = await handle.result()
+    assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.ABORTED)
+
+
+async def test_a_pause_holds_at_the_next_safe_point_until_resumed_with_a_token(stage):
+    world = World(policy=NO_GATE, blocked=asyncio.Event())
+    async with stage(world) as scene:
+        handle = await scene.deploy("d-pause")
+        await scene.until(lambda: world.starts)
+        await handle.signal("pause", {"actor": "ana"})
+        await scene.until(lambda: any(entry.event is EventKind.COMMAND for entry in world.progress))
+        world.blocked.set()
+        await scene.until(lambda: Phase.PAUSED in world.phases)
+        await handle.signal("resume", {"actor": "mallory"})
+        await scene.until(lambda: any(entry.event is EventKind.SIGNAL_REFUSED for entry in world.progress))
+        assert world.phases[-1] is Phase.PAUSED
+        await handle.signal("resume", {"token": "ana:d-pause:resume:1"})
+        assert (await handle.result()).phase is Phase.COMPLETED
+
+
+async def test_the_deployments_deadline_turns_it_back(stage):
+    policy = EnvironmentPolicy(
+        analysis=AnalysisRule(duration=600, interval=60, warm_up=0),
+        deadlines=Deadlines(node=10, wave=60, deployment=120),
+    )
+    async with stage(World(policy=policy)) as scene:
+        result = await (await scene.deploy()).result()
+    assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.DEADLINE)
+
+
+async def test_every_workflow_task_survives_a_replay_from_the_start(stage):
+    async with stage(World(), max_cached_workflows=0) as scene:
+        handle = await scene.deploy("d-replay")
+        await vote(scene, "d-replay")
+        assert (await handle.result()).phase is Phase.COMPLETED
+
+
+async def test_the_status_query_and_the_details_tell_where_it_stands(stage):
+    async with stage(World()) as scene:
+        handle = await scene.deploy("d-status")
+        await scene.until(lambda: scene.world.polls)
+        view = await handle.query("status")
+        assert view["phase"] == Phase.WAITING_APPROVAL
+        assert view["waiting_for"] == "1 × approver"
+        await handle.signal("abort", {})
+        assert (await handle.result()).phase is Phase.ROLLED_BACK_VERIFIED
+
+
+async def test_a_gate_that_is_terminated_from_the_console_stops_the_rollout(stage):
+    async with stage(World()) as scene:
+        handle = await scene.deploy("d-gate-gone")
+        await scene.until(lambda: scene.world.polls)
+        try:
+            await scene.client.get_workflow_handle(approval_id("d-gate-gone", "promotion")).terminate("oops")
+        except RPCError as error:
+            pytest.fail(f"terminate was refused: {error}")
+        result = await handle.result()
+    assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.TERMINATED)

@@ -1,0 +1,108 @@
+"""Signals never break a workflow: every signal of every workflow, in every wrong shape."""
+
+import uuid
+
+import pytest
+from temporalio.client import WorkflowExecutionStatus
+
+from domain.deployment import Cause, CauseKind
+from domain.messages import AnalysisInput, ApprovalInput, DeploymentInput, LaneInput, RollbackInput
+from domain.names import CONTROL_QUEUE
+from domain.policy import GateRule
+from tests.workflows.world import ANALYSIS, World
+from workflows import ALL_WORKFLOWS
+from workflows.analysis import CanaryAnalysisWorkflow
+from workflows.approval import ApprovalWorkflow
+from workflows.deployment import DeploymentWorkflow
+from workflows.lane import LaneWorkflow
+from workflows.rollback import RollbackWorkflow
+
+COMMON = {"tenant": "acme", "environment": "production"}
+INPUTS = {
+    LaneWorkflow: lambda name: LaneInput(tenant="acme", environment=name),
+    DeploymentWorkflow: lambda name: DeploymentInput(
+        **COMMON, deployment=name, requester="ana", module="greeter", version="2.0.0"
+    ),
+    ApprovalWorkflow: lambda name: ApprovalInput(
+        **COMMON,
+        deployment=name,
+        gate=name,
+        rule=GateRule(name="promotion", expires_after=3600),
+        plan="f" * 64,
+        requester="ana",
+        unsigned_votes=False,
+        subject="test",
+    ),
+    CanaryAnalysisWorkflow: lambda name: AnalysisInput(
+        **COMMON,
+        deployment=name,
+        analysis=name,
+        wave=1,
+        module="greeter",
+        canary=("node-01",),
+        baseline=("node-02",),
+        canary_version="2.0.0",
+        rule=ANALYSIS,
+        subject="test",
+    ),
+    RollbackWorkflow: lambda name: RollbackInput(
+        **COMMON,
+        deployment=name,
+        of=name,
+        cause=Cause(kind=CauseKind.OPERATOR, message="test"),
+        subject="test",
+    ),
+}
+SHAPES = {
+    "zero": [],
+    "valid": [{"actor": "ana", "approver": "ana", "reason": "r", "deployment": "d"}],
+    "bad shape": [{"actor": ["not", "a", "name"], "token": {"x": 1}}],
+    "string": ["approve please"],
+    "number": [42],
+    "null": [None],
+    "two arguments": [{"approver": "ana"}, {"approver": "bob"}],
+}
+
+
+def declared(workflow: type) -> list[str]:
+    definition = workflow.__temporal_workflow_definition
+    return [name for name in definition.signals if name is not None]
+
+
+CASES = [
+    (workflow, name, shape)
+    for workflow in ALL_WORKFLOWS
+    for name in [*declared(workflow), "aprove"]
+    for shape in SHAPES
+]
+
+
+def test_every_workflow_is_in_the_table():
+    assert set(INPUTS) == set(ALL_WORKFLOWS)
+    assert {"approve", "reject", "pause", "resume", "promote", "abort"} <= set(declared(DeploymentWorkflow))
+
+
+@pytest.mark.parametrize("workflow", ALL_WORKFLOWS, ids=lambda each: each.__name__)
+async def test_no_signal_sticks_or_fails_a_workflow(stage, workflow):
+    """All shapes of all its signals in one run: it still answers, and it ends as it would have."""
+    world = World()
+    world.queue = []
+    async with stage(world) as scene:
+        name = f"sig-{uuid.uuid4().hex[:8]}"
+        handle = await scene.client.start_workflow(
+            workflow.run, INPUTS[workflow](name), id=name, task_queue=CONTROL_QUEUE
+        )
+        cases = [(signal, shape) for each, signal, shape in CASES if each is workflow]
+        for signal, shape in cases:
+            if signal in ("abort", "reject") and shape in ("zero", "valid", "null"):
+                continue  # these are orders that count: they end the workflow, tested elsewhere
+            await handle.signal(signal, args=SHAPES[shape])
+        details = await handle.query("__temporal_workflow_metadata")
+        assert details
+        events = [event async for event in handle.fetch_history_events()]
+        assert not [event for event in events if event.HasField("workflow_task_failed_event_attributes")]
+        assert (await handle.describe()).status in (
+            WorkflowExecutionStatus.RUNNING,
+            WorkflowExecutionStatus.COMPLETED,
+        )
+        await handle.terminate()
