@@ -1,0 +1,1 @@
+"""What is kept in PostgreSQL, and bundles in files. Every function takes a session and a tenant."""

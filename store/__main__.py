@@ -1,0 +1,51 @@
+"""`python -m store`: bring the database forward, make the first admin."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from domain.errors import HotswapError
+from store import bootstrap as first
+from store import schema
+from store.database import Database
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+DatabaseUrl = Annotated[str, typer.Option(envvar="HOTSWAP_DATABASE_URL", show_default=False)]
+
+
+@app.command()
+def upgrade(database_url: DatabaseUrl) -> None:
+    """Bring the database to the newest version."""
+    schema.upgrade(database_url)
+    typer.echo("the database is up to date")
+
+
+@app.command()
+def bootstrap(
+    database_url: DatabaseUrl,
+    username: Annotated[str, typer.Option()],
+    password_file: Annotated[Path, typer.Option(exists=True, dir_okay=False, readable=True)],
+    tenant: Annotated[str, typer.Option()] = "default",
+) -> None:
+    """Make the tenant, its environments and its first admin. Runs once: refused when users exist."""
+    password = password_file.read_text(encoding="utf-8").strip()
+    try:
+        asyncio.run(_bootstrap(database_url, tenant, username, password))
+    except HotswapError as error:
+        typer.echo(f"{error.message} [{error.code}]", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"tenant {tenant} and its admin {username} are there")
+
+
+async def _bootstrap(url: str, tenant: str, username: str, password: str) -> None:
+    database = Database(url, pool_size=1)
+    try:
+        await first.bootstrap(database, tenant=tenant, username=username, password=password)
+    finally:
+        await database.dispose()
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,215 @@
+"""Deployments: their record, phase by phase, with an event for every change in the same transaction."""
+
+from datetime import datetime
+
+from sqlalchemy import func, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from domain.deployment import Cause, CauseKind, Phase, advance
+from domain.errors import NotFound
+from domain.events import EventKind
+from domain.messages import Progress
+from domain.strategy import Strategy
+from store import events
+from store.records import DeploymentNode, NodeOutcome, OutcomeKind, Page, StoredDeployment
+from store.rollouts import (
+    AlreadyPlanned,
+    prior,
+    record_outcomes,
+    request_of,
+    rollback_targets,
+    save_plan,
+    stored_plan,
+    touch,
+)
+from store.rows import deployment_of, deployments_with_releases, locked_deployment
+from store.tables import DeploymentNodeRow, DeploymentRow, PollRow
+
+__all__ = [
+    "AlreadyPlanned",
+    "NodeOutcome",
+    "OutcomeKind",
+    "get",
+    "insert",
+    "list_page",
+    "newest_of_module",
+    "nodes_of",
+    "prior",
+    "record",
+    "record_outcomes",
+    "request_of",
+    "rollback_targets",
+    "save_plan",
+    "stored_plan",
+    "touch",
+    "withdraw",
+]
+
+
+async def insert(
+    session: AsyncSession,
+    tenant: str,
+    *,
+    deployment: str,
+    environment: str,
+    module: str,
+    version: str,
+    requester: str,
+    strategy: Strategy | None = None,
+    description: str = "",
+    rolls_back: str | None = None,
+) -> None:
+    """Queue a deployment: its row and its first event."""
+    message = f"{module}@{version} to {environment}, requested by {requester}"
+    if rolls_back is not None:
+        message = f"rollback of {rolls_back} ({module}@{version}), requested by {requester}"
+    session.add(
+        DeploymentRow(
+            tenant=tenant,
+            id=deployment,
+            environment=environment,
+            module=module,
+            version=version,
+            rolls_back=rolls_back,
+            strategy=strategy.model_dump(mode="json") if strategy else None,
+            description=description,
+            requester=requester,
+            phase=Phase.QUEUED,
+            waiting_for="its turn",
+            message=message,
+        )
+    )
+    await session.flush()
+    await events.append(
+        session,
+        tenant,
+        deployment,
+        key="queued",
+        kind=EventKind.QUEUED,
+        payload={"message": message, "phase": Phase.QUEUED, "actor": requester},
+    )
+
+
+async def get(session: AsyncSession, tenant: str, deployment: str) -> StoredDeployment:
+    """One deployment.
+
+    Raises:
+        NotFound: no such deployment of this tenant.
+    """
+    statement = deployments_with_releases().where(
+        DeploymentRow.tenant == tenant, DeploymentRow.id == deployment
+    )
+    found = (await session.execute(statement)).first()
+    if found is None:
+        raise NotFound(f"no deployment {deployment!r}")
+    return deployment_of(*found)
+
+
+async def list_page(
+    session: AsyncSession,
+    tenant: str,
+    *,
+    environment: str | None = None,
+    phase: Phase | None = None,
+    module: str | None = None,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 20,
+) -> Page[StoredDeployment]:
+    """Deployments, newest first; `before` is (created_at, id) of the last one seen."""
+    statement = deployments_with_releases().where(DeploymentRow.tenant == tenant)
+    for column, wanted in (
+        (DeploymentRow.environment, environment),
+        (DeploymentRow.phase, phase),
+        (DeploymentRow.module, module),
+    ):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if before is not None:
+        statement = statement.where(tuple_(DeploymentRow.created_at, DeploymentRow.id) < tuple_(*before))
+    ordered = statement.order_by(DeploymentRow.created_at.desc(), DeploymentRow.id.desc()).limit(limit + 1)
+    found = [deployment_of(*row) for row in await session.execute(ordered)]
+    return Page(items=tuple(found[:limit]), more=len(found) > limit)
+
+
+async def newest_of_module(session: AsyncSession, tenant: str, environment: str, module: str) -> str | None:
+    """The id of the latest deployment of a module in an environment, whatever became of it."""
+    statement = (
+        select(DeploymentRow.id)
+        .where(
+            DeploymentRow.tenant == tenant,
+            DeploymentRow.environment == environment,
+            DeploymentRow.module == module,
+        )
+        .order_by(DeploymentRow.created_at.desc(), DeploymentRow.id.desc())
+        .limit(1)
+    )
+    return await session.scalar(statement)
+
+
+async def nodes_of(session: AsyncSession, tenant: str, deployment: str) -> list[DeploymentNode]:
+    """The nodes of a deployment, by wave and name; empty before there is a plan."""
+    rows = await session.scalars(
+        select(DeploymentNodeRow)
+        .where(DeploymentNodeRow.tenant == tenant, DeploymentNodeRow.deployment == deployment)
+        .order_by(DeploymentNodeRow.wave, DeploymentNodeRow.node)
+    )
+    return [DeploymentNode.model_validate(row, from_attributes=True) for row in rows]
+
+
+async def record(session: AsyncSession, progress: Progress) -> None:
+    """Write a change and its event, once per key: a repeat writes nothing.
+
+    Raises:
+        NotFound: no such deployment of this tenant.
+        IllegalTransition: the phase may not follow; with the transaction nothing is written.
+    """
+    row = await locked_deployment(session, progress.tenant, progress.deployment)
+    payload = progress.model_dump(mode="json", exclude={"tenant", "deployment", "key", "event"})
+    fresh = await events.append(
+        session, progress.tenant, progress.deployment, key=progress.key, kind=progress.event, payload=payload
+    )
+    if fresh and progress.phase is not None:
+        await _enter(session, row, progress, progress.phase)
+
+
+async def _enter(session: AsyncSession, row: DeploymentRow, progress: Progress, phase: Phase) -> None:
+    row.phase = advance(Phase(row.phase), phase)
+    row.message = progress.message
+    row.waiting_for = progress.waiting_for
+    row.wave = progress.wave
+    row.unverified = list(progress.unverified)
+    if progress.step is not None:
+        row.step = progress.step
+    if progress.cause is not None:
+        row.cause = progress.cause.model_dump(mode="json")
+    now = await session.scalar(select(func.now()))
+    if row.started_at is None and phase is not Phase.QUEUED:
+        row.started_at = now
+    if row.finished_at is None and phase.terminal:
+        row.finished_at = now
+    if phase.terminal or phase is Phase.ROLLING_BACK:
+        await session.execute(
+            update(PollRow)
+            .where(PollRow.tenant == row.tenant, PollRow.deployment == row.id, PollRow.closed_at.is_(None))
+            .values(closed_at=func.now())
+        )
+
+
+async def withdraw(session: AsyncSession, tenant: str, deployment: str, reason: str) -> bool:
+    """Fail a deployment that could not be handed to its lane; False when the lane has it already."""
+    row = await locked_deployment(session, tenant, deployment)
+    if row.phase != Phase.QUEUED:
+        return False
+    await record(
+        session,
+        Progress(
+            tenant=tenant,
+            deployment=deployment,
+            key="withdrawn",
+            event=EventKind.FINISHED,
+            message=reason,
+            phase=Phase.FAILED,
+            cause=Cause(kind=CauseKind.INTERNAL, message=reason),
+        ),
+    )
+    return True

@@ -1,0 +1,56 @@
+"""Environments and their policies."""
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from domain.policy import EnvironmentPolicy
+from store.records import StoredEnvironment
+from store.rows import environment_row
+from store.tables import EnvironmentRow
+
+
+async def get(session: AsyncSession, tenant: str, environment: str) -> StoredEnvironment:
+    """One environment.
+
+    Raises:
+        NotFound: no such environment of this tenant.
+    """
+    return _environment(await environment_row(session, tenant, environment))
+
+
+async def policy(session: AsyncSession, tenant: str, environment: str) -> EnvironmentPolicy:
+    """What the environment demands.
+
+    Raises:
+        NotFound: no such environment of this tenant.
+    """
+    return (await get(session, tenant, environment)).policy
+
+
+async def of_tenant(session: AsyncSession, tenant: str) -> list[StoredEnvironment]:
+    """All environments, from development to production."""
+    rows = await session.scalars(
+        select(EnvironmentRow)
+        .where(EnvironmentRow.tenant == tenant)
+        .order_by(EnvironmentRow.position, EnvironmentRow.name)
+    )
+    return [_environment(row) for row in rows]
+
+
+async def set_policy(session: AsyncSession, tenant: str, environment: str, policy: EnvironmentPolicy) -> None:
+    """Replace the policy; deployments that have a plan keep theirs.
+
+    Raises:
+        NotFound: no such environment of this tenant.
+    """
+    row = await environment_row(session, tenant, environment, lock=True)
+    row.policy = policy.model_dump(mode="json")
+
+
+def _environment(row: EnvironmentRow) -> StoredEnvironment:
+    return StoredEnvironment(
+        name=row.name,
+        policy=EnvironmentPolicy.model_validate(row.policy),
+        frozen=row.frozen,
+        frozen_by=row.frozen_by,
+    )

@@ -1,0 +1,105 @@
+"""Lanes: what runs, what waits, and why nothing may start."""
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from domain.deployment import Phase
+from domain.errors import Conflict
+from domain.events import EventKind
+from domain.messages import LaneView, QueuedDeployment
+from store import events
+from store.rows import environment_row, locked_deployment
+from store.tables import DeploymentRow, EnvironmentRow
+
+LONGEST_VIEW = 200  # entries; a lane acts on the first only, and shows twenty
+_ENDS = tuple(phase for phase in Phase if phase.terminal)
+
+
+async def load(session: AsyncSession, tenant: str, environment: str) -> LaneView:
+    """The lane as it stands.
+
+    Raises:
+        NotFound: no such environment of this tenant.
+    """
+    frozen = (await environment_row(session, tenant, environment)).frozen
+    strategy = func.coalesce(
+        DeploymentRow.strategy["kind"].astext, EnvironmentRow.policy["strategy"]["kind"].astext
+    )
+    rows = await session.execute(
+        select(DeploymentRow, strategy)
+        .join(
+            EnvironmentRow,
+            (EnvironmentRow.tenant == DeploymentRow.tenant)
+            & (EnvironmentRow.name == DeploymentRow.environment),
+        )
+        .where(
+            DeploymentRow.tenant == tenant,
+            DeploymentRow.environment == environment,
+            DeploymentRow.phase.not_in(_ENDS),
+        )
+        .order_by(DeploymentRow.phase == Phase.QUEUED, DeploymentRow.created_at, DeploymentRow.id)
+        .limit(LONGEST_VIEW)
+    )
+    entries = [_entry(row, kind) for row, kind in rows]
+    under_way = [entry for entry in entries if entry.phase is not Phase.QUEUED]
+    return LaneView(
+        frozen=frozen,
+        running=under_way[0] if under_way else None,
+        queued=tuple(entry for entry in entries if entry.phase is Phase.QUEUED),
+    )
+
+
+def _entry(row: DeploymentRow, strategy: str) -> QueuedDeployment:
+    return QueuedDeployment(
+        deployment=row.id,
+        requester=row.requester,
+        module=row.module,
+        version=row.version,
+        strategy=strategy,
+        rolls_back=row.rolls_back,
+        phase=Phase(row.phase),
+    )
+
+
+async def freeze(session: AsyncSession, tenant: str, deployment: str, reason: str) -> None:
+    """Let nothing start in the deployment's environment until a person has resolved it.
+
+    Once per deployment: a late repeat does not freeze again what was resolved meanwhile.
+
+    Raises:
+        NotFound: no such deployment of this tenant.
+    """
+    row = await locked_deployment(session, tenant, deployment)
+    fresh = await events.append(
+        session,
+        tenant,
+        deployment,
+        key="lane-frozen",
+        kind=EventKind.LANE_FROZEN,
+        payload={"message": reason, "environment": row.environment},
+    )
+    if fresh:
+        environment = await environment_row(session, tenant, row.environment, lock=True)
+        environment.frozen, environment.frozen_by = reason, deployment
+
+
+async def resolve(session: AsyncSession, tenant: str, environment: str, actor: str, reason: str) -> None:
+    """Let the lane go on: a person has looked and says why that is right.
+
+    Raises:
+        NotFound: no such environment of this tenant.
+        Conflict: the environment is not frozen.
+    """
+    row = await environment_row(session, tenant, environment, lock=True)
+    if row.frozen_by is None:
+        raise Conflict(f"environment {environment!r} is not frozen", field="environment")
+    frozen_by, row.frozen, row.frozen_by = row.frozen_by, None, None
+    await locked_deployment(session, tenant, frozen_by)
+    await events.append(
+        session,
+        tenant,
+        frozen_by,
+        key="lane-resolved",
+        kind=EventKind.LANE_RESOLVED,
+        payload={"message": reason, "actor": actor, "environment": environment},
+    )

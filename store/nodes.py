@@ -1,0 +1,133 @@
+"""The inventory: nodes, where their agents listen, and what they last reported."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Float, Select, cast, extract, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from domain.errors import Conflict, NotFound
+from domain.node import Node
+from domain.wire import NodeReport
+from store.records import Page, StoredNode
+from store.rows import environment_row
+from store.tables import NodeRow
+
+
+async def of_environment(session: AsyncSession, tenant: str, environment: str) -> list[Node]:
+    """The nodes of an environment, by name."""
+    rows = await session.scalars(
+        select(NodeRow)
+        .where(NodeRow.tenant == tenant, NodeRow.environment == environment)
+        .order_by(NodeRow.name)
+    )
+    return [_node(row) for row in rows]
+
+
+async def get(session: AsyncSession, tenant: str, node: str) -> StoredNode:
+    """One node with its last report.
+
+    Raises:
+        NotFound: no such node of this tenant.
+    """
+    found = (await session.execute(_with_age().where(NodeRow.tenant == tenant, NodeRow.name == node))).first()
+    if found is None:
+        raise NotFound(f"no node {node!r}")
+    return _stored(*found)
+
+
+async def list_page(
+    session: AsyncSession,
+    tenant: str,
+    *,
+    environment: str | None = None,
+    after: str | None = None,
+    limit: int = 20,
+) -> Page[StoredNode]:
+    """Nodes by name; `after` is the name of the last one seen."""
+    statement = _with_age().where(NodeRow.tenant == tenant)
+    if environment is not None:
+        statement = statement.where(NodeRow.environment == environment)
+    if after is not None:
+        statement = statement.where(NodeRow.name > after)
+    found = [
+        _stored(*row) for row in await session.execute(statement.order_by(NodeRow.name).limit(limit + 1))
+    ]
+    return Page(items=tuple(found[:limit]), more=len(found) > limit)
+
+
+async def stored_of_environment(session: AsyncSession, tenant: str, environment: str) -> list[StoredNode]:
+    """The nodes of an environment with their last reports, by name."""
+    statement = _with_age().where(NodeRow.tenant == tenant, NodeRow.environment == environment)
+    return [_stored(*row) for row in await session.execute(statement.order_by(NodeRow.name))]
+
+
+async def addresses(session: AsyncSession, tenant: str, names: Iterable[str]) -> dict[str, str]:
+    """The agents' URLs by node; a node that is not there is left out."""
+    rows = await session.execute(
+        select(NodeRow.name, NodeRow.address).where(NodeRow.tenant == tenant, NodeRow.name.in_(tuple(names)))
+    )
+    return {row.name: row.address for row in rows}
+
+
+async def register(session: AsyncSession, tenant: str, node: Node, *, token_id: str | None = None) -> bool:
+    """Add a node, or give a known one a new address, new labels and a new token; whether it is new.
+
+    Raises:
+        NotFound: no such environment of this tenant.
+        Conflict: the node belongs to another environment. It cannot move: fences are counted per
+            environment, and a lower one would shut the node to every order.
+    """
+    await environment_row(session, tenant, node.environment)
+    row = await session.get(NodeRow, (tenant, node.name), with_for_update=True)
+    if row is not None and row.environment != node.environment:
+        raise Conflict(f"node {node.name!r} belongs to {row.environment!r}", field="environment")
+    if row is None:
+        session.add(
+            NodeRow(
+                tenant=tenant,
+                name=node.name,
+                environment=node.environment,
+                address=node.address,
+                labels=node.labels,
+                token_id=token_id,
+            )
+        )
+        await session.flush()
+        return True
+    row.address, row.labels, row.token_id = node.address, dict(node.labels), token_id
+    return False
+
+
+async def seen(session: AsyncSession, tenant: str, node: str, report: NodeReport) -> None:
+    """The node has reported.
+
+    Raises:
+        NotFound: no such node of this tenant.
+    """
+    marked = await session.scalar(
+        update(NodeRow)
+        .where(NodeRow.tenant == tenant, NodeRow.name == node)
+        .values(last_seen=func.now(), report=report.model_dump(mode="json"))
+        .returning(NodeRow.name)
+    )
+    if marked is None:
+        raise NotFound(f"no node {node!r}")
+
+
+def _with_age() -> Select[NodeRow, float | None]:
+    return select(NodeRow, cast(extract("epoch", func.now() - NodeRow.last_seen), Float))
+
+
+def _node(row: NodeRow) -> Node:
+    return Node(name=row.name, environment=row.environment, address=row.address, labels=row.labels)
+
+
+def _stored(row: NodeRow, age: float | None) -> StoredNode:
+    return StoredNode(
+        node=_node(row),
+        token_id=row.token_id,
+        registered_at=row.registered_at,
+        last_seen=row.last_seen,
+        age=float(age) if age is not None else None,
+        report=NodeReport.model_validate(row.report) if row.report else None,
+    )

@@ -1,0 +1,175 @@
+"""What the store answers with: frozen read models, built from rows."""
+
+import base64
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from domain.analysis import Verdict
+from domain.base import Frozen
+from domain.deployment import Cause, NodeFailure, Phase
+from domain.gate import GateResult, Poll
+from domain.manifest import Manifest
+from domain.messages import ApprovalInput
+from domain.names import NodeName
+from domain.node import Node
+from domain.plan import Plan
+from domain.policy import EnvironmentPolicy
+from domain.release import Kind, ReleaseRef
+from domain.roles import Role
+from domain.strategy import Strategy
+from domain.wire import ModuleReport, NodeReport
+
+Item = TypeVar("Item")
+
+
+class Page(Frozen, Generic[Item]):
+    """Some items, newest first unless said otherwise; `more` when others follow."""
+
+    items: tuple[Item, ...]
+    more: bool
+
+
+class StoredUser(Frozen):
+    """A person who may sign in."""
+
+    username: str
+    role: Role
+    password_hash: str
+    created_at: datetime
+
+
+class StoredEnvironment(Frozen):
+    """An environment; `frozen` says why its lane stands still."""
+
+    name: str
+    policy: EnvironmentPolicy
+    frozen: str | None
+    frozen_by: str | None
+
+
+class StoredNode(Frozen):
+    """A node with its last report; `age` is the seconds since then, by the database's clock."""
+
+    node: Node
+    token_id: str | None
+    registered_at: datetime
+    last_seen: datetime | None
+    age: float | None
+    report: NodeReport | None
+
+
+class StoredRelease(Frozen):
+    """A release as it was pushed. `signature` is the detached CMS signature (DER); `size` is in bytes."""
+
+    ref: ReleaseRef
+    kind: Kind
+    manifest: Manifest
+    signature: bytes
+    signer: str
+    size: int
+    pushed_by: str
+    pushed_at: datetime
+
+    @property
+    def signature_base64(self) -> str:
+        """The signature as the wire carries it."""
+        return base64.b64encode(self.signature).decode("ascii")
+
+
+class PlanningRequest(Frozen):
+    """What planning needs; without a strategy the environment's policy names it."""
+
+    release: ReleaseRef
+    strategy: Strategy | None
+    environment: str
+    requester: str
+
+
+class OutcomeKind(StrEnum):
+    """How far a node has come."""
+
+    STAGED = "staged"
+    ACTIVATED = "activated"
+    VERIFIED = "verified"
+    REVERTED = "reverted"
+    REVERT_VERIFIED = "revert-verified"
+    FAILED = "failed"
+
+
+class NodeOutcome(Frozen):
+    """What became of one node in one operation; `observed` is what it showed afterwards."""
+
+    node: NodeName
+    outcome: OutcomeKind
+    fault: NodeFailure | None = None
+    observed: ModuleReport | None = None
+
+
+class DeploymentNode(Frozen):
+    """One node of a deployment."""
+
+    node: str
+    wave: int
+    prior: ReleaseRef | None
+    touched_at: datetime | None
+    outcome: OutcomeKind | None
+    fault: NodeFailure | None
+    verified_at: datetime | None
+    observed: ModuleReport | None
+
+
+class StoredDeployment(Frozen):
+    """A deployment as it stands. `strategy` is what was asked for; None leaves it to the policy."""
+
+    id: str
+    environment: str
+    release: ReleaseRef
+    rolls_back: str | None
+    strategy: Strategy | None
+    description: str
+    requester: str
+    phase: Phase
+    step: int | None
+    wave: int | None
+    waiting_for: str
+    message: str
+    cause: Cause | None
+    unverified: tuple[str, ...]
+    plan: Plan | None
+    plan_digest: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class StoredPoll(Frozen):
+    """A gate with its votes; closed without a result when the deployment ended before it did."""
+
+    id: str
+    request: ApprovalInput
+    poll: Poll
+    expires_at: datetime
+    result: GateResult | None
+    opened_at: datetime
+    closed_at: datetime | None
+
+
+class StoredLook(Frozen):
+    """One look of the judge."""
+
+    analysis: str
+    wave: int
+    look: int
+    verdict: Verdict
+    at: datetime
+
+
+class StoredEvent(Frozen):
+    """One event of a deployment. `id` is the cursor to go on from."""
+
+    id: int
+    deployment: str
+    kind: str
+    at: datetime
+    payload: dict[str, object]

@@ -1,0 +1,76 @@
+"""Single rows, found or locked, and turned into read models."""
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from domain.errors import NotFound
+from domain.release import ReleaseRef
+from store.records import StoredDeployment
+from store.tables import DeploymentRow, EnvironmentRow, ReleaseRow
+
+
+async def locked_deployment(session: AsyncSession, tenant: str, deployment: str) -> DeploymentRow:
+    """A deployment's row, locked until the transaction ends.
+
+    Raises:
+        NotFound: no such deployment of this tenant.
+    """
+    statement = (
+        select(DeploymentRow)
+        .where(DeploymentRow.tenant == tenant, DeploymentRow.id == deployment)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    row = await session.scalar(statement)
+    if row is None:
+        raise NotFound(f"no deployment {deployment!r}")
+    return row
+
+
+async def environment_row(
+    session: AsyncSession, tenant: str, environment: str, *, lock: bool = False
+) -> EnvironmentRow:
+    """An environment's row.
+
+    Raises:
+        NotFound: no such environment of this tenant.
+    """
+    statement = select(EnvironmentRow).where(
+        EnvironmentRow.tenant == tenant, EnvironmentRow.name == environment
+    )
+    if lock:
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    row = await session.scalar(statement)
+    if row is None:
+        raise NotFound(f"no environment {environment!r}", field="environment")
+    return row
+
+
+def deployments_with_releases() -> Select[DeploymentRow, ReleaseRow]:
+    """Deployments, each with the release that it is about."""
+    return select(DeploymentRow, ReleaseRow).join(
+        ReleaseRow,
+        (ReleaseRow.tenant == DeploymentRow.tenant)
+        & (ReleaseRow.module == DeploymentRow.module)
+        & (ReleaseRow.version == DeploymentRow.version),
+    )
+
+
+def ref_of(row: ReleaseRow) -> ReleaseRef:
+    """The release that a row describes."""
+    return ReleaseRef(module=row.module, version=row.version, digest=row.digest, tree=row.tree)
+
+
+def deployment_of(row: DeploymentRow, release: ReleaseRow) -> StoredDeployment:
+    """The deployment that a row describes."""
+    return StoredDeployment.model_validate(
+        {
+            "release": ref_of(release),
+            **{
+                name: getattr(row, name)
+                for name in StoredDeployment.model_fields
+                if name not in ("release", "unverified")
+            },
+            "unverified": tuple(row.unverified),
+        }
+    )

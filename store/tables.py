@@ -1,0 +1,293 @@
+"""The tables. Every row belongs to a tenant; times are the database's own.
+
+The migrations under store/migrations make the same tables; a test compares the two.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    LargeBinary,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from domain.deployment import Phase
+from domain.gate import GateResult
+from domain.release import Kind
+from domain.roles import Role
+from store.records import OutcomeKind
+
+Json = dict[str, Any]
+NOW = func.now()
+
+
+def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+class Table(DeclarativeBase):
+    """The base of all tables."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "%(table_name)s_pkey",
+            "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+            "uq": "%(table_name)s_%(column_0_N_name)s_key",
+            "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+            "ck": "%(table_name)s_%(constraint_name)s_check",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        Json: JSONB(none_as_null=True),
+        datetime: DateTime(timezone=True),
+        bytes: LargeBinary,
+        str: Text,
+        list[str]: ARRAY(Text),
+    }
+
+
+class TenantRow(Table):
+    """An owner of everything else."""
+
+    __tablename__ = "tenants"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class UserRow(Table):
+    """A person, with an Argon2 hash and one role within the tenant."""
+
+    __tablename__ = "users"
+    __table_args__ = (_one_of("role", Role),)
+
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    username: Mapped[str] = mapped_column(primary_key=True)
+    password_hash: Mapped[str]
+    role: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class EnvironmentRow(Table):
+    """A named set of nodes with its policy.
+
+    `frozen` says why nothing may start, `frozen_by` which deployment left it so; `sequence` numbers the
+    deployments that have a plan, and every fence is made from it.
+    """
+
+    __tablename__ = "environments"
+    __table_args__ = (
+        CheckConstraint("(frozen IS NULL) = (frozen_by IS NULL)", name="frozen_has_a_cause"),
+        CheckConstraint("sequence >= 0", name="sequence_counts"),
+    )
+
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    policy: Mapped[Json]
+    frozen: Mapped[str | None]
+    frozen_by: Mapped[str | None]
+    sequence: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+
+class NodeRow(Table):
+    """A host of an environment; `token_id` names the one heartbeat token that counts."""
+
+    __tablename__ = "nodes"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "environment"], ["environments.tenant", "environments.name"]),
+        Index(None, "tenant", "environment", "name"),
+    )
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    environment: Mapped[str]
+    address: Mapped[str]
+    labels: Mapped[Json]
+    token_id: Mapped[str | None]
+    registered_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    last_seen: Mapped[datetime | None]
+    report: Mapped[Json | None]
+
+
+class ReleaseRow(Table):
+    """An immutable version of a module; its bundle lies in the bundle directory under `digest`."""
+
+    __tablename__ = "releases"
+    __table_args__ = (
+        _one_of("kind", Kind),
+        CheckConstraint("digest ~ '^[0-9a-f]{64}$' AND tree ~ '^[0-9a-f]{64}$'", name="hashes"),
+        CheckConstraint("size > 0", name="size_positive"),
+    )
+
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    module: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+    tree: Mapped[str]
+    kind: Mapped[str]
+    manifest: Mapped[Json]
+    signature: Mapped[bytes]
+    signer: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    pushed_by: Mapped[str]
+    pushed_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class DeploymentRow(Table):
+    """One attempt to bring a release to an environment, or (`rolls_back`) to take an earlier one back."""
+
+    __tablename__ = "deployments"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "environment"], ["environments.tenant", "environments.name"]),
+        ForeignKeyConstraint(
+            ["tenant", "module", "version"], ["releases.tenant", "releases.module", "releases.version"]
+        ),
+        ForeignKeyConstraint(["tenant", "rolls_back"], ["deployments.tenant", "deployments.id"]),
+        _one_of("phase", Phase),
+        CheckConstraint("(plan IS NULL) = (plan_digest IS NULL)", name="plan_has_a_digest"),
+        UniqueConstraint("tenant", "environment", "sequence"),
+        Index(None, "tenant", "created_at", "id"),
+        Index(None, "tenant", "environment", "phase"),
+    )
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    environment: Mapped[str]
+    module: Mapped[str]
+    version: Mapped[str]
+    rolls_back: Mapped[str | None]
+    strategy: Mapped[Json | None]
+    description: Mapped[str] = mapped_column(server_default="")
+    requester: Mapped[str]
+    phase: Mapped[str]
+    step: Mapped[int | None]
+    wave: Mapped[int | None]
+    waiting_for: Mapped[str] = mapped_column(server_default="")
+    message: Mapped[str] = mapped_column(server_default="")
+    cause: Mapped[Json | None]
+    unverified: Mapped[list[str]] = mapped_column(server_default="{}")
+    plan: Mapped[Json | None]
+    plan_digest: Mapped[str | None]
+    sequence: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class DeploymentNodeRow(Table):
+    """One node of a deployment.
+
+    `prior` is what the node ran before (null: nothing); `touched_at` is set before the node is changed.
+    """
+
+    __tablename__ = "deployment_nodes"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "deployment"], ["deployments.tenant", "deployments.id"]),
+        CheckConstraint("wave >= 1", name="wave_counts"),
+        _one_of("outcome", OutcomeKind),
+    )
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    deployment: Mapped[str] = mapped_column(primary_key=True)
+    node: Mapped[str] = mapped_column(primary_key=True)
+    wave: Mapped[int]
+    prior: Mapped[Json | None]
+    touched_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    fault: Mapped[Json | None]
+    verified_at: Mapped[datetime | None]
+    observed: Mapped[Json | None]
+
+
+class PollRow(Table):
+    """One gate of one deployment, with its votes; `id` is the approval workflow's id."""
+
+    __tablename__ = "polls"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "deployment"], ["deployments.tenant", "deployments.id"]),
+        _one_of("result", GateResult),
+        Index(None, "tenant", "opened_at", postgresql_where=text("closed_at IS NULL")),
+        Index(None, "tenant", "deployment"),
+    )
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    deployment: Mapped[str]
+    request: Mapped[Json]
+    poll: Mapped[Json]
+    expires_at: Mapped[datetime]
+    result: Mapped[str | None]
+    opened_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    closed_at: Mapped[datetime | None]
+
+
+class AnalysisRow(Table):
+    """One look of the judge: what it said, with its numbers."""
+
+    __tablename__ = "analyses"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "deployment"], ["deployments.tenant", "deployments.id"]),
+        UniqueConstraint("tenant", "analysis", "look"),
+        Index(None, "tenant", "deployment", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    tenant: Mapped[str]
+    deployment: Mapped[str]
+    analysis: Mapped[str]
+    wave: Mapped[int]
+    look: Mapped[int]
+    verdict: Mapped[Json]
+    at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class EventRow(Table):
+    """What happened to a deployment; ids grow in the order in which a deployment's events were committed."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "deployment"], ["deployments.tenant", "deployments.id"]),
+        UniqueConstraint("tenant", "deployment", "key"),
+        Index(None, "tenant", "deployment", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    tenant: Mapped[str]
+    deployment: Mapped[str]
+    key: Mapped[str]
+    kind: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=NOW)
+    payload: Mapped[Json]
+
+
+class IdempotencyKeyRow(Table):
+    """A key that a client chose for one request, and the deployment that the request made."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "username"], ["users.tenant", "users.username"]),
+        Index(None, "created_at"),
+    )
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    body_digest: Mapped[str]
+    deployment: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
