@@ -5,6 +5,7 @@ at fault, the `field` that is. Nobody parses messages: the API maps codes to HTT
 to `ApplicationError.type`.
 """
 
+from enum import StrEnum
 from typing import ClassVar
 
 
@@ -73,10 +74,48 @@ class BundleTooLarge(BundleInvalid):
     code = "bundle-too-large"
 
 
+class RefusalReason(StrEnum):
+    """Why a signature was refused; stable, for machines.
+
+    The first group is about the signature's structure, the second about the signed bytes, the third
+    about the signer's certificate and the path from it to a trust root.
+    """
+
+    MALFORMED = "malformed"
+    ATTACHED_CONTENT = "attached-content"
+    NO_SIGNER = "no-signer"
+    SEVERAL_SIGNERS = "several-signers"
+    NO_CERTIFICATE = "no-certificate"
+    SIGNED_ATTRIBUTES = "signed-attributes"
+    WEAK_DIGEST = "weak-digest"
+    UNSUPPORTED_ALGORITHM = "unsupported-algorithm"
+
+    DIGEST_MISMATCH = "digest-mismatch"
+    BAD_SIGNATURE = "bad-signature"
+
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not-yet-valid"
+    WRONG_USAGE = "wrong-usage"
+    WEAK_KEY = "weak-key"
+    NOT_A_CA = "not-a-ca"
+    PATH_TOO_LONG = "path-too-long"
+    UNTRUSTED = "untrusted"
+
+
 class SignatureRefused(HotswapError):
-    """The signature does not prove that a trusted signer released these bytes."""
+    """The signature does not prove that a trusted signer released these bytes; `reason` says why not."""
 
     code = "signature-refused"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: RefusalReason = RefusalReason.MALFORMED,
+        field: str | None = "signature",
+    ) -> None:
+        super().__init__(message, field=field)
+        self.reason = reason
 
 
 class NodeError(HotswapError):
@@ -89,6 +128,24 @@ class NodeUnreachable(NodeError):
     """The agent did not answer within the deadline."""
 
     code = "node-unreachable"
+
+
+class NodeUntrusted(NodeError):
+    """The agent's certificate does not prove who it is, or the agent refuses ours."""
+
+    code = "node-untrusted"
+
+
+class DiskFull(NodeError):
+    """The release needs more space than the node has."""
+
+    code = "disk-full"
+
+
+class SocketUnavailable(NodeError):
+    """A module's address on the node cannot be bound."""
+
+    code = "socket-unavailable"
 
 
 class Fenced(NodeError):
