@@ -5,9 +5,14 @@
 | `PUT /v1/bundles/{digest}`, the bundle's bytes | 204; `HEAD` tells whether it is there (204, 404) |
 | `POST /v1/operations`, an `Operation` | `OperationResult`; for a repeated id the recorded one |
 | `GET /v1/report` | `NodeReport`, read from the node now |
+| `GET /v1/modules/{module}` | `ModuleReport`, read from the node now; absent when it is not known |
 | `GET /v1/modules/{module}/samples?since=S` | `Samples` newer than S (seconds since the epoch) |
 | `GET /v1/journal?module=M` | the operations that the node has applied, oldest first: `JournalEntry` list |
 | `GET /healthz`, `GET /metrics` | liveness; Prometheus text |
+
+What is refused before anything changed gets a 4xx with a `Fault` and is not recorded: the same id may come
+again. What was begun is recorded, whether it succeeded or not, and a repeat gets the record. Verify is never
+recorded: a repeat reads back anew.
 """
 
 from enum import StrEnum

@@ -1,0 +1,1 @@
+"""How a module of each kind is swapped."""

@@ -1,0 +1,49 @@
+"""Who may talk to the agent, and who may give it orders.
+
+TLS itself refuses everybody without a client certificate of our CA: `tls_ca` is the only root, and OpenSSL
+accepts a certificate as a client's only if its extended key usage, where it has one, says clientAuth
+(RFC 5280, 4.2.1.12). Such a client may read. Orders (bundles, operations) are the control plane's alone: the
+subject of its certificate has the common name below. The CA must give that name to nobody else; a node's
+certificate carries the node's name there and serverAuth only.
+"""
+
+import ssl
+
+from aiohttp import web
+
+from agent.config import AgentConfig
+from domain.errors import Forbidden, Unauthenticated
+
+CONTROL_PLANE = "hotswap-control-plane"
+
+
+def server_context(config: AgentConfig) -> ssl.SSLContext:
+    """TLS 1.2 or newer, our certificate, and theirs required."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(config.tls_ca))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(config.tls_certificate, config.tls_key)
+    return context
+
+
+def require_control_plane(request: web.Request) -> None:
+    """Let only the control plane pass.
+
+    Raises:
+        Unauthenticated: no certificate; TLS should not have let it through.
+        Forbidden: another client of our CA.
+    """
+    name = _common_name(request)
+    if name is None:
+        raise Unauthenticated("a client certificate is needed")
+    if name != CONTROL_PLANE:
+        raise Forbidden(f"{name} may read, but only the control plane may give orders")
+
+
+def _common_name(request: web.Request) -> str | None:
+    certificate = request.get_extra_info("peercert") or {}
+    for part in certificate.get("subject", ()):
+        for key, value in part:
+            if key == "commonName":
+                return str(value)
+    return "" if certificate else None

@@ -1,0 +1,214 @@
+"""The control plane's side of an agent's API: mutual TLS, one session, typed errors, deadlines."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self, TypeVar
+
+import aiohttp
+from pydantic import TypeAdapter, ValidationError
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from domain import errors
+from domain.errors import HotswapError, NodeError, NodeUnreachable, NodeUntrusted
+from domain.names import ModuleName
+from domain.wire import Fault, JournalEntry, ModuleReport, NodeReport, Operation, OperationResult, Samples
+
+T = TypeVar("T")
+
+DEADLINE = 30.0  # seconds for a call without a deadline of its own
+CONNECT_TIMEOUT = 10.0
+FIRST_PAUSE = 0.1  # seconds; doubles, jittered, up to
+LONGEST_PAUSE = 2.0
+_BY_CODE: Final = {
+    kind.code: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, HotswapError)
+}
+_JOURNAL: TypeAdapter[tuple[JournalEntry, ...]] = TypeAdapter(tuple[JournalEntry, ...])
+
+
+class AgentClient:
+    """Talks to any number of agents. An async context manager; close it when the process ends.
+
+    Each call takes a deadline in seconds. Within it, what could be a lost connection or an agent that is just
+    restarting is tried again, which is safe: operations are applied once per id. All calls raise
+
+    - NodeUnreachable: no answer within the deadline;
+    - NodeUntrusted: its certificate is not of our CA or not for that address, or it refuses ours;
+    - the error of `domain.errors` whose code the agent answered; NodeError where we do not know the code.
+
+    Args:
+        ca: PEM file of the CA that the agents' certificates are under.
+        certificate: PEM file of our client certificate.
+        key: PEM file of its key.
+    """
+
+    def __init__(self, *, ca: Path, certificate: Path, key: Path) -> None:
+        self._tls = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(ca))
+        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._tls.load_cert_chain(certificate, key)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the session."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def stage(
+        self, address: str, operation: Operation, bundle: Path, *, deadline: float = DEADLINE
+    ) -> OperationResult:
+        """Send the bundle, unless the node has it, and stage it.
+
+        Args:
+            address: the agent's URL.
+            operation: a stage operation.
+            bundle: the bundle's file, streamed from the disk.
+            deadline: seconds for all of it.
+        """
+        digest = operation.release.digest if operation.release is not None else ""
+
+        async def attempt() -> OperationResult:
+            if not await self._has_bundle(address, digest):
+                with await asyncio.to_thread(bundle.open, "rb") as file:
+                    await self._ask("PUT", f"{address}/v1/bundles/{digest}", data=file)
+            return await self._order(address, operation)
+
+        return await _patiently(address, deadline, attempt)
+
+    async def operate(
+        self, address: str, operation: Operation, *, deadline: float = DEADLINE
+    ) -> OperationResult:
+        """Order an operation; the result that comes back is of one that succeeded.
+
+        Raises:
+            HotswapError: the operation was refused or has failed on the node; see the class.
+        """
+
+        async def attempt() -> OperationResult:
+            return await self._order(address, operation)
+
+        return await _patiently(address, deadline, attempt)
+
+    async def report(self, address: str, *, deadline: float = DEADLINE) -> NodeReport:
+        """Read the whole node back."""
+        return NodeReport.model_validate_json(await self._get(address, "report", deadline))
+
+    async def module(self, address: str, module: ModuleName, *, deadline: float = DEADLINE) -> ModuleReport:
+        """Read one module back; one that the node does not know is absent."""
+        return ModuleReport.model_validate_json(await self._get(address, f"modules/{module}", deadline))
+
+    async def samples(
+        self, address: str, module: ModuleName, since: float, *, deadline: float = DEADLINE
+    ) -> Samples:
+        """The samples newer than `since` (seconds since the epoch, on the node's clock)."""
+        body = await self._get(address, f"modules/{module}/samples", deadline, since=repr(since))
+        return Samples.model_validate_json(body)
+
+    async def journal(
+        self, address: str, module: ModuleName | None = None, *, deadline: float = DEADLINE
+    ) -> tuple[JournalEntry, ...]:
+        """The operations that the node remembers to have applied, oldest first."""
+        query = {"module": module} if module is not None else {}
+        return _JOURNAL.validate_json(await self._get(address, "journal", deadline, **query))
+
+    async def _get(self, address: str, path: str, deadline: float, **query: str) -> bytes:
+        async def attempt() -> bytes:
+            return await self._ask("GET", f"{address}/v1/{path}", query=query)
+
+        return await _patiently(address, deadline, attempt)
+
+    async def _order(self, address: str, operation: Operation) -> OperationResult:
+        body = operation.model_dump_json().encode()
+        answer = await self._ask("POST", f"{address}/v1/operations", data=body)
+        result = OperationResult.model_validate_json(answer)
+        if result.fault is not None:
+            raise error_of(result.fault)
+        return result
+
+    async def _has_bundle(self, address: str, digest: str) -> bool:
+        try:
+            await self._ask("HEAD", f"{address}/v1/bundles/{digest}")
+        except errors.NotFound:
+            return False
+        return True
+
+    async def _ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        data: bytes | BinaryIO | None = None,
+        query: dict[str, str] | None = None,
+    ) -> bytes:
+        """One request; everything that is not a good answer is an error of ours."""
+        if self._session is None:
+            raise RuntimeError("AgentClient is an async context manager: enter it first")
+        try:
+            async with self._session.request(method, url, data=data, params=query) as answer:
+                body = await answer.read()
+        except (aiohttp.ClientError, OSError) as error:
+            if _certificate_refused(error):
+                raise NodeUntrusted(f"{url}: {error}") from error
+            raise NodeUnreachable(f"{url}: {error or type(error).__name__}") from error
+        if answer.ok:
+            return body
+        raise _refusal(answer.status, body)
+
+
+def error_of(fault: Fault) -> HotswapError:
+    """The typed error of a fault."""
+    kind = _BY_CODE.get(fault.code)
+    return kind(fault.message) if kind is not None else NodeError(f"{fault.code}: {fault.message}")
+
+
+def _refusal(status: int, body: bytes) -> HotswapError:
+    try:
+        return error_of(Fault.model_validate_json(body))
+    except ValidationError:  # an answer to HEAD, or not from an agent
+        return errors.NotFound("not found") if status == 404 else NodeError(f"the agent answered {status}")
+
+
+def _certificate_refused(error: BaseException) -> bool:
+    """Whether TLS failed for what one side is, rather than because the connection was lost."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+        cause = cause.__cause__
+    return False
+
+
+async def _patiently(address: str, deadline: float, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Repeat what fails for the transport's sake, until the deadline."""
+    last: list[BaseException | None] = [None]
+
+    def remember(state: RetryCallState) -> None:
+        last[0] = state.outcome.exception() if state.outcome is not None else None
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(NodeUnreachable),
+        wait=wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
+        before_sleep=remember,
+        reraise=True,
+    )
+    try:
+        async with asyncio.timeout(deadline):
+            return await retrying(attempt)
+    except TimeoutError:
+        why = f": {last[0]}" if last[0] is not None else ""
+        raise NodeUnreachable(f"{address} did not answer within {deadline:g} s{why}") from last[0]

@@ -1,0 +1,93 @@
+"""The module that tests deploy: an HTTP server on the socket that it is given, or on a port of its own.
+
+Arguments: how to behave (serve, crash, hang, die-soon), and a port to bind when no socket is handed over.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+
+VERSION = os.environ["HOTSWAP_VERSION"]
+BEHAVIOUR = sys.argv[1]
+EXPOSITION = """# TYPE requests_total counter
+requests_total{{path="/"}} {served}
+requests_total{{path="/other"}} 2
+# TYPE request_errors_total counter
+# TYPE request_duration_seconds histogram
+request_duration_seconds_bucket{{le="0.1"}} {served}
+request_duration_seconds_bucket{{le="+Inf"}} {served}
+request_duration_seconds_sum 0.5
+request_duration_seconds_count {served}
+"""
+
+served = 0
+active = 0
+
+
+def listening_socket() -> socket.socket:
+    if os.environ.get("LISTEN_PID") == str(os.getpid()):
+        assert os.environ["LISTEN_FDS"] == "1"
+        return socket.socket(fileno=3)
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", int(sys.argv[2])))
+    bound.listen(1024)
+    return bound
+
+
+def notify(message: bytes) -> None:
+    if "NOTIFY_SOCKET" in os.environ:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\0", 1))
+            sender.send(message)
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    global served, active
+    active += 1
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+        path = head.split()[1].decode()
+        healthy = not os.path.exists(os.path.join(os.environ["HOTSWAP_DATA"], "sick"))
+        text = f"{VERSION} {os.getpid()}"
+        if path == "/metrics":
+            text = EXPOSITION.format(served=served)
+        elif path != "/healthz":
+            served += 1
+        status = "200 OK" if healthy or path != "/healthz" else "503 Sick"
+        body = text.encode()
+        writer.write(
+            b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+            % (status.encode(), len(body), body)
+        )
+        await writer.drain()
+    except (OSError, asyncio.IncompleteReadError):
+        pass
+    finally:
+        writer.close()
+        active -= 1
+
+
+async def main() -> None:
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    server = await asyncio.start_server(answer, sock=listening_socket())
+    notify(b"STATUS=serving\nREADY=1")
+    if BEHAVIOUR == "die-soon":
+        await asyncio.sleep(0.05)
+        sys.exit(7)
+    await stopping.wait()
+    server.close()
+    await asyncio.sleep(0.05)  # connections that were accepted a moment ago become active
+    while active:
+        await asyncio.sleep(0.01)
+
+
+if BEHAVIOUR == "crash":
+    sys.exit("this release cannot start")
+if BEHAVIOUR == "hang":
+    print("this release never gets ready", flush=True)
+    signal.pause()
+asyncio.run(main())
