@@ -29,7 +29,7 @@ def parse_manifest(content: bytes) -> Manifest:
         return Manifest.model_validate(document)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
-        message = "; ".join(f"{_field(each)}: {each['msg']}" for each in wrong)
+        message = "; ".join(f"{_field(each)}: {each['msg'].removeprefix('Value error, ')}" for each in wrong)
         raise BundleInvalid(f"{MANIFEST_NAME}: {message}", field=_field(wrong[0])) from error
 
 

@@ -1,8 +1,9 @@
 """`hotswap.toml`: what a bundle says of itself. Written by people, so unknown fields are errors."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from domain.base import Strict
 from domain.names import ModuleName, Version
@@ -11,8 +12,13 @@ from domain.release import Kind
 SocketName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 HttpPath = Annotated[str, StringConstraints(pattern=r"^/[!-~]*$", max_length=512)]
-Argument = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+# execve(2) ends arguments and variables at the first NUL.
+Argument = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=4096)]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
+VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=32768)]
 MetricName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
+
+_PORT_PLACEHOLDER = re.compile(r"\{port:([^{}]*)\}")
 
 
 class Socket(Strict):
@@ -41,9 +47,32 @@ class Process(Strict):
     swap: Literal["handover", "restart"] = "handover"
     ready: Literal["notify", "probe"] = "notify"
     sockets: tuple[Socket, ...] = Field(default=(), max_length=16)
-    environment: dict[str, str] = Field(default_factory=dict, max_length=64)
+    environment: dict[VariableName, VariableValue] = Field(default_factory=dict, max_length=64)
     start_timeout: Seconds = 10.0
     drain_timeout: Seconds = 10.0
+
+    def socket_names(self) -> tuple[str, ...]:
+        """The names of the sockets, in the manifest's order."""
+        return tuple(socket.name for socket in self.sockets)
+
+    @field_validator("sockets")
+    @classmethod
+    def _names_are_unique(cls, sockets: tuple[Socket, ...]) -> tuple[Socket, ...]:
+        names = [socket.name for socket in sockets]
+        if len(names) != len(dict.fromkeys(names)):
+            raise ValueError("two sockets have the same name")
+        ports = [socket.port for socket in sockets if socket.port is not None]
+        if len(ports) != len(dict.fromkeys(ports)):
+            raise ValueError("two sockets have the same port")
+        return sockets
+
+    @model_validator(mode="after")
+    def _placeholders_exist(self) -> Self:
+        for text in (*self.command, *self.environment.values()):
+            for name in _PORT_PLACEHOLDER.findall(text):
+                if name not in self.socket_names():
+                    raise ValueError(f"{{port:{name}}} names no declared socket")
+        return self
 
 
 class Probe(Strict):
@@ -91,31 +120,43 @@ class Manifest(Strict):
     version: Version
     kind: Kind
     description: str = Field(default="", max_length=1000)
-    process: Process | None = None
+    process: Process | None = Field(default=None, validate_default=True)
     files: Files | None = None
-    probe: Probe | None = None
+    probe: Probe | None = Field(default=None, validate_default=True)
     metrics: Metrics | None = None
     resources: Resources = Resources()
     dependencies: dict[ModuleName, str] = Field(default_factory=dict, max_length=64)
 
-    @model_validator(mode="after")
-    def _kind_has_its_section(self) -> Self:
-        if (self.process is not None) != (self.kind is Kind.PROCESS):
-            raise ValueError('a [process] section is needed with kind = "process", and only there')
-        if self.files is not None and self.kind is not Kind.FILES:
-            raise ValueError('a [files] section goes with kind = "files"')
-        if self.process is None and (self.probe or self.metrics):
-            raise ValueError("[probe] and [metrics] need a process with sockets")
-        return self
+    # Checks that look at several fields hang on one of them, so that the error names it.
 
-    @model_validator(mode="after")
-    def _sockets_exist(self) -> Self:
-        names = [socket.name for socket in self.process.sockets] if self.process else []
-        if len(names) != len(dict.fromkeys(names)):
-            raise ValueError("two sockets have the same name")
-        for section in (self.probe, self.metrics):
-            if section is not None and section.socket not in names:
-                raise ValueError(f"socket {section.socket!r} is not declared under [process]")
-        if self.process and self.process.ready == "probe" and self.probe is None:
-            raise ValueError('ready = "probe" needs a [probe] section')
-        return self
+    @field_validator("process")
+    @classmethod
+    def _process_goes_with_its_kind(cls, process: Process | None, known: ValidationInfo) -> Process | None:
+        if "kind" in known.data and (process is not None) != (known.data["kind"] is Kind.PROCESS):
+            raise ValueError('a [process] section is needed with kind = "process", and only there')
+        return process
+
+    @field_validator("files")
+    @classmethod
+    def _files_go_with_their_kind(cls, files: Files | None, known: ValidationInfo) -> Files | None:
+        if files is not None and known.data.get("kind", Kind.FILES) is not Kind.FILES:
+            raise ValueError('a [files] section goes with kind = "files"')
+        return files
+
+    @field_validator("probe", "metrics")
+    @classmethod
+    def _socket_exists(cls, section: Probe | Metrics | None, known: ValidationInfo) -> Probe | Metrics | None:
+        process = known.data.get("process")
+        if section is None or "process" not in known.data:  # then the error is about the process
+            return section
+        if process is None or section.socket not in process.socket_names():
+            raise ValueError(f"socket {section.socket!r} is not declared under [process]")
+        return section
+
+    @field_validator("probe")
+    @classmethod
+    def _readiness_has_its_probe(cls, probe: Probe | None, known: ValidationInfo) -> Probe | None:
+        process = known.data.get("process")
+        if probe is None and process is not None and process.ready == "probe":
+            raise ValueError('process.ready = "probe" needs a [probe] section')
+        return probe
