@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from bundles.manifest import MANIFEST_NAME, parse_manifest
+from bundles.manifest import MANIFEST_NAME, parse_manifest, read_manifest
 from bundles.reader import SPECIAL_BITS, Limits, Sink, read_archive
 from domain.errors import BundleInvalid
 from domain.manifest import Manifest
@@ -49,7 +49,7 @@ def pack(source: Path, destination: Path, limits: Limits = DEFAULT_LIMITS) -> Re
         raise BundleInvalid(f"{source} is not a directory", field="source")
     if destination.resolve().is_relative_to(source.resolve()):
         raise BundleInvalid("the bundle must be written outside the tree that it packs", field="destination")
-    _read_manifest(source)
+    read_manifest(source)
     descriptor, name = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.")
     temporary = Path(name)
     try:
@@ -119,13 +119,6 @@ def _read(bundle: Path, limits: Limits, sink: Sink) -> tuple[Manifest, ReleaseRe
         module=manifest.name, version=manifest.version, digest=contents.digest, tree=contents.tree
     )
     return manifest, release
-
-
-def _read_manifest(source: Path) -> None:
-    path = source / MANIFEST_NAME
-    if not path.is_file() or path.is_symlink():
-        raise BundleInvalid(f"{source} has no {MANIFEST_NAME}", field=MANIFEST_NAME)
-    parse_manifest(path.read_bytes())
 
 
 def _write_archive(source: Path, out: BinaryIO) -> None:

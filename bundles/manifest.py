@@ -1,6 +1,7 @@
 """Reads `hotswap.toml` and says which field of it is wrong."""
 
 import tomllib
+from pathlib import Path
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -10,6 +11,19 @@ from domain.manifest import Manifest
 
 MANIFEST_NAME = "hotswap.toml"
 MAX_MANIFEST_BYTES = 256 * 1024
+
+
+def read_manifest(tree: Path) -> Manifest:
+    """Read the manifest at the root of a tree that is not packed yet.
+
+    Raises:
+        BundleInvalid: as `parse_manifest`; also when there is none.
+        OSError: it cannot be read.
+    """
+    path = tree / MANIFEST_NAME
+    if path.is_symlink() or not path.is_file():
+        raise BundleInvalid(f"{tree} has no {MANIFEST_NAME}", field=MANIFEST_NAME)
+    return parse_manifest(path.read_bytes())
 
 
 def parse_manifest(content: bytes) -> Manifest:
