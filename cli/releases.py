@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.errors import CommandFailed
+from cli.module import signature_beside
 from cli.session import AsJson, connect, console, show_json, show_table
 
 BundleFile = Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="The bundle.")]
@@ -22,7 +23,7 @@ def register(module_app: typer.Typer) -> None:
 
 def push(context: typer.Context, file: BundleFile, signature: SignatureFile = None) -> None:
     """Bring a signed bundle to the control plane."""
-    detached = signature or file.with_name(f"{file.name}.p7s")
+    detached = signature or signature_beside(file)
     if not detached.exists():
         raise CommandFailed(
             f"no signature at {detached}: sign first with 'hotswap module sign'", field="signature"

@@ -1,9 +1,10 @@
 """Shows a deployment until it ends: live view, plain lines or JSON frames. Its outcome is the exit code."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,6 +17,7 @@ from cli.session import console
 from cli.sse import ServerEvent
 from cli.view import headline, render
 
+STILL_UNDER_WAY = 4  # the exit code of domain.deployment.exit_code for what has not ended
 TICK = 1.0  # seconds between two redraws when nothing happens
 
 Watch = Annotated[
@@ -27,42 +29,32 @@ Timeout = Annotated[
 Frames = Annotated[bool, typer.Option("--json", help="One JSON document per change; the last has exit_code.")]
 
 
-class Display(Protocol):
-    """Something that shows updates as they come."""
-
-    def show(self, update: Update) -> None:
-        """Show one update."""
+Show = Callable[[Update], None]
 
 
 def watch(client: ApiClient, deployment: str, *, live: bool, as_json: bool, seconds: float | None) -> int:
     """Show a deployment until its end or for at most `seconds`; its exit code as the API has it."""
-    updates = follow(client, deployment, seconds=seconds, tick=TICK)
-    if as_json:
-        return _show(updates, JsonFrames())
-    if not (live and console.is_terminal):
-        return _show(updates, Lines(console))
-    with Live(console=console, auto_refresh=False, transient=False, vertical_overflow="ellipsis") as area:
-        return _show(updates, Picture(area))
-
-
-def _show(updates: Iterable[Update], display: Display) -> int:
-    code = 4
-    for update in updates:
-        display.show(update)
-        code = int(update.deployment["exit_code"])
+    code = STILL_UNDER_WAY
+    with nullcontext(JsonFrames().show) if as_json else for_people(live=live) as show:
+        for update in follow(client, deployment, seconds=seconds, tick=TICK):
+            show(update)
+            code = int(update.deployment["exit_code"])
     return code
 
 
-class Picture:
-    """The live view, redrawn in place."""
+@contextmanager
+def for_people(*, live: bool) -> Iterator[Show]:
+    """The live view, redrawn in place, where there is a terminal and it is wanted; else lines."""
+    if not (live and console.is_terminal):
+        yield Lines(console).show
+        return
+    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as area:
 
-    def __init__(self, area: Live) -> None:
-        self._area = area
+        def redraw(update: Update) -> None:
+            frame = Frame.of(update.deployment)
+            area.update(render(frame, now=datetime.now().astimezone(), notice=update.notice), refresh=True)
 
-    def show(self, update: Update) -> None:
-        """Redraw."""
-        frame = Frame.of(update.deployment)
-        self._area.update(render(frame, now=datetime.now().astimezone(), notice=update.notice), refresh=True)
+        yield redraw
 
 
 class Lines:

@@ -37,15 +37,15 @@ class Report(Frozen):
     @property
     def shortfalls(self) -> list[str]:
         """What did not hold; empty when the demo shows what it says."""
-        claims = {
-            f"{self.failed_during_good_rollout} requests failed during the good rollout": self.failed_during_good_rollout
-            > 0,
-            "no request was counted during the good rollout": self.requests_during_good_rollout == 0,
-            f"the bad release reached {self.bad_release_nodes} nodes, its first wave has {self.first_wave_nodes}": not 0
-            < self.bad_release_nodes
-            <= self.first_wave_nodes,
-            "the rollback was not verified": not self.rollback_verified,
-            f"only {self.nodes_verified} of {self.nodes} nodes prove to run 2.0.0": self.nodes_verified
-            != self.nodes,
-        }
-        return [claim for claim, broken in claims.items() if broken]
+        failed, bad, first = self.failed_during_good_rollout, self.bad_release_nodes, self.first_wave_nodes
+        claims = (
+            (failed == 0, f"{failed} requests failed during the good rollout"),
+            (self.requests_during_good_rollout > 0, "no request was counted during the good rollout"),
+            (0 < bad <= first, f"the bad release reached {bad} nodes; its first wave has {first}"),
+            (self.rollback_verified, "the rollback was not verified"),
+            (
+                self.nodes_verified == self.nodes,
+                f"only {self.nodes_verified} of {self.nodes} nodes prove to run 2.0.0",
+            ),
+        )
+        return [shortfall for holds, shortfall in claims if not holds]

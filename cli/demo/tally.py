@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from cli.demo.traffic import Failure, Slice
+from cli.demo.traffic import UNKNOWN, Failure, Slice
 from domain.base import Frozen
 
 _LINE: TypeAdapter[Slice | Failure] = TypeAdapter(Annotated[Slice | Failure, Field(discriminator="kind")])
@@ -54,6 +54,11 @@ class Tally(Frozen):
     def nodes_serving(self, version: str) -> list[str]:
         """Nodes that have answered from this release, by name."""
         return sorted({c.node for part in self.slices for c in part.counts if c.version == version})
+
+    @property
+    def answering(self) -> list[str]:
+        """Nodes that have answered so that a release is known, by name."""
+        return sorted({c.node for part in self.slices for c in part.counts if c.version != UNKNOWN})
 
     @property
     def resent(self) -> int:
