@@ -4,14 +4,22 @@ from datetime import datetime
 
 from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
-from domain.deployment import Cause, CauseKind, Phase, advance
+from domain.deployment import Cause, Phase, advance
 from domain.errors import NotFound
 from domain.events import EventKind
 from domain.messages import Progress
 from domain.strategy import Strategy
 from store import events
-from store.records import DeploymentNode, NodeOutcome, OutcomeKind, Page, StoredDeployment
+from store.records import (
+    DeploymentNode,
+    DeploymentSummary,
+    NodeOutcome,
+    OutcomeKind,
+    Page,
+    StoredDeployment,
+)
 from store.rollouts import (
     AlreadyPlanned,
     prior,
@@ -22,7 +30,13 @@ from store.rollouts import (
     stored_plan,
     touch,
 )
-from store.rows import deployment_of, deployments_with_releases, locked_deployment
+from store.rows import (
+    deployment_of,
+    deployments_with_releases,
+    environment_row,
+    locked_deployment,
+    summary_of,
+)
 from store.tables import DeploymentNodeRow, DeploymentRow, PollRow
 
 __all__ = [
@@ -59,7 +73,15 @@ async def insert(
     description: str = "",
     rolls_back: str | None = None,
 ) -> None:
-    """Queue a deployment: its row and its first event."""
+    """Queue a deployment: its row and its first event.
+
+    The environment's row is locked until the transaction ends, so that what the caller has read of the
+    queue still holds, and `created_at` orders the queue as it was filled.
+
+    Raises:
+        NotFound: no such environment of this tenant.
+    """
+    await environment_row(session, tenant, environment, lock=True)
     message = f"{module}@{version} to {environment}, requested by {requester}"
     if rolls_back is not None:
         message = f"rollback of {rolls_back} ({module}@{version}), requested by {requester}"
@@ -77,6 +99,7 @@ async def insert(
             phase=Phase.QUEUED,
             waiting_for="its turn",
             message=message,
+            created_at=func.clock_timestamp(),
         )
     )
     await session.flush()
@@ -114,9 +137,11 @@ async def list_page(
     module: str | None = None,
     before: tuple[datetime, str] | None = None,
     limit: int = 20,
-) -> Page[StoredDeployment]:
+) -> Page[DeploymentSummary]:
     """Deployments, newest first; `before` is (created_at, id) of the last one seen."""
-    statement = deployments_with_releases().where(DeploymentRow.tenant == tenant)
+    statement = (
+        deployments_with_releases().options(defer(DeploymentRow.plan)).where(DeploymentRow.tenant == tenant)
+    )
     for column, wanted in (
         (DeploymentRow.environment, environment),
         (DeploymentRow.phase, phase),
@@ -127,7 +152,7 @@ async def list_page(
     if before is not None:
         statement = statement.where(tuple_(DeploymentRow.created_at, DeploymentRow.id) < tuple_(*before))
     ordered = statement.order_by(DeploymentRow.created_at.desc(), DeploymentRow.id.desc()).limit(limit + 1)
-    found = [deployment_of(*row) for row in await session.execute(ordered)]
+    found = [summary_of(*row) for row in await session.execute(ordered)]
     return Page(items=tuple(found[:limit]), more=len(found) > limit)
 
 
@@ -173,7 +198,10 @@ async def record(session: AsyncSession, progress: Progress) -> None:
 
 
 async def _enter(session: AsyncSession, row: DeploymentRow, progress: Progress, phase: Phase) -> None:
-    row.phase = advance(Phase(row.phase), phase)
+    now = (await session.execute(select(func.now()))).scalar_one()
+    if advance(Phase(row.phase), phase) != row.phase or progress.step not in (None, row.step):
+        row.phase_since = now
+    row.phase = phase
     row.message = progress.message
     row.waiting_for = progress.waiting_for
     row.wave = progress.wave
@@ -182,7 +210,6 @@ async def _enter(session: AsyncSession, row: DeploymentRow, progress: Progress, 
         row.step = progress.step
     if progress.cause is not None:
         row.cause = progress.cause.model_dump(mode="json")
-    now = await session.scalar(select(func.now()))
     if row.started_at is None and phase is not Phase.QUEUED:
         row.started_at = now
     if row.finished_at is None and phase.terminal:
@@ -195,8 +222,12 @@ async def _enter(session: AsyncSession, row: DeploymentRow, progress: Progress, 
         )
 
 
-async def withdraw(session: AsyncSession, tenant: str, deployment: str, reason: str) -> bool:
-    """Fail a deployment that could not be handed to its lane; False when the lane has it already."""
+async def withdraw(session: AsyncSession, tenant: str, deployment: str, cause: Cause) -> bool:
+    """Abort a deployment that still waits for its turn; False when its lane has begun with it.
+
+    Raises:
+        NotFound: no such deployment of this tenant.
+    """
     row = await locked_deployment(session, tenant, deployment)
     if row.phase != Phase.QUEUED:
         return False
@@ -207,9 +238,10 @@ async def withdraw(session: AsyncSession, tenant: str, deployment: str, reason: 
             deployment=deployment,
             key="withdrawn",
             event=EventKind.FINISHED,
-            message=reason,
-            phase=Phase.FAILED,
-            cause=Cause(kind=CauseKind.INTERNAL, message=reason),
+            message=cause.message,
+            phase=Phase.ABORTED,
+            actor=cause.actor,
+            cause=cause,
         ),
     )
     return True

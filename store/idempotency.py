@@ -47,9 +47,3 @@ async def claim(
     if known.body_digest != body_digest:
         raise KeyReused("this idempotency key came before with another body", field="Idempotency-Key")
     return str(known.deployment)
-
-
-async def forget(session: AsyncSession, tenant: str, deployment: str) -> None:
-    """Free the key of a deployment that never got under way, so that the request may be tried again."""
-    row = IdempotencyKeyRow
-    await session.execute(delete(row).where(row.tenant == tenant, row.deployment == deployment))

@@ -1,6 +1,7 @@
 """Lanes: what runs, what waits, and why nothing may start."""
 
 from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.deployment import Phase
@@ -8,6 +9,7 @@ from domain.errors import Conflict
 from domain.events import EventKind
 from domain.messages import LaneView, QueuedDeployment
 from store import events
+from store.records import OpenLane
 from store.rows import environment_row, locked_deployment
 from store.tables import DeploymentRow, EnvironmentRow
 
@@ -47,6 +49,24 @@ async def load(session: AsyncSession, tenant: str, environment: str) -> LaneView
         running=under_way[0] if under_way else None,
         queued=tuple(entry for entry in entries if entry.phase is Phase.QUEUED),
     )
+
+
+async def with_work(session: AsyncSession) -> list[OpenLane]:
+    """Every lane, of all tenants, where a deployment waits or runs."""
+    queued = aggregate_order_by(DeploymentRow.id, DeploymentRow.created_at, DeploymentRow.id)
+    rows = await session.execute(
+        select(
+            DeploymentRow.tenant,
+            DeploymentRow.environment,
+            func.array_agg(queued).filter(DeploymentRow.phase == Phase.QUEUED),
+        )
+        .where(DeploymentRow.phase.not_in(_ENDS))
+        .group_by(DeploymentRow.tenant, DeploymentRow.environment)
+    )
+    return [
+        OpenLane(tenant=tenant, environment=environment, queued=tuple(waiting or ()))
+        for tenant, environment, waiting in rows
+    ]
 
 
 def _entry(row: DeploymentRow, strategy: str) -> QueuedDeployment:
@@ -90,11 +110,12 @@ async def resolve(session: AsyncSession, tenant: str, environment: str, actor: s
         NotFound: no such environment of this tenant.
         Conflict: the environment is not frozen.
     """
-    row = await environment_row(session, tenant, environment, lock=True)
-    if row.frozen_by is None:
+    frozen_by = (await environment_row(session, tenant, environment)).frozen_by
+    if frozen_by is None:
         raise Conflict(f"environment {environment!r} is not frozen", field="environment")
-    frozen_by, row.frozen, row.frozen_by = row.frozen_by, None, None
-    await locked_deployment(session, tenant, frozen_by)
+    await locked_deployment(session, tenant, frozen_by)  # before the environment's, as everywhere
+    row = await environment_row(session, tenant, environment, lock=True)
+    row.frozen, row.frozen_by = None, None
     await events.append(
         session,
         tenant,

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.deployment import Phase
@@ -40,7 +40,7 @@ async def save(session: AsyncSession, record: PollRecord) -> None:
         row.result = record.result
     phase = Phase(deployment.phase)
     if row.closed_at is None and (row.result is not None or phase.terminal or phase is Phase.ROLLING_BACK):
-        row.closed_at = await session.scalar(select(func.now()))
+        row.closed_at = (await session.execute(select(func.now()))).scalar_one()
 
 
 async def get(session: AsyncSession, tenant: str, poll: str) -> StoredPoll:
@@ -65,15 +65,14 @@ async def of_deployment(session: AsyncSession, tenant: str, deployment: str) -> 
     return [_poll(row) for row in rows]
 
 
-async def pending(session: AsyncSession, tenant: str, *, skip: int = 0, limit: int = 20) -> Page[StoredPoll]:
-    """The gates that wait for people, oldest first."""
-    rows = await session.scalars(
-        select(PollRow)
-        .where(PollRow.tenant == tenant, PollRow.closed_at.is_(None))
-        .order_by(PollRow.opened_at, PollRow.id)
-        .offset(skip)
-        .limit(limit + 1)
-    )
+async def pending(
+    session: AsyncSession, tenant: str, *, after: tuple[datetime, str] | None = None, limit: int = 20
+) -> Page[StoredPoll]:
+    """The gates that wait for people, oldest first; `after` is (opened_at, id) of the last one seen."""
+    statement = select(PollRow).where(PollRow.tenant == tenant, PollRow.closed_at.is_(None))
+    if after is not None:
+        statement = statement.where(tuple_(PollRow.opened_at, PollRow.id) > tuple_(*after))
+    rows = await session.scalars(statement.order_by(PollRow.opened_at, PollRow.id).limit(limit + 1))
     found = [_poll(row) for row in rows]
     return Page(items=tuple(found[:limit]), more=len(found) > limit)
 

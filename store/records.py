@@ -119,8 +119,12 @@ class DeploymentNode(Frozen):
     observed: ModuleReport | None
 
 
-class StoredDeployment(Frozen):
-    """A deployment as it stands. `strategy` is what was asked for; None leaves it to the policy."""
+class DeploymentSummary(Frozen):
+    """A deployment as it stands, without its plan.
+
+    `strategy` is what was asked for, None leaves it to the policy; `replaces` is the version that most
+    nodes ran before, known once there is a plan.
+    """
 
     id: str
     environment: str
@@ -129,18 +133,33 @@ class StoredDeployment(Frozen):
     strategy: Strategy | None
     description: str
     requester: str
+    replaces: str | None
     phase: Phase
+    phase_since: datetime
     step: int | None
     wave: int | None
     waiting_for: str
     message: str
     cause: Cause | None
     unverified: tuple[str, ...]
-    plan: Plan | None
     plan_digest: str | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class StoredDeployment(DeploymentSummary):
+    """A deployment with its plan, once there is one."""
+
+    plan: Plan | None
+
+
+class OpenLane(Frozen):
+    """An environment where a deployment waits or runs; `queued` names those that wait."""
+
+    tenant: str
+    environment: str
+    queued: tuple[str, ...]
 
 
 class StoredPoll(Frozen):

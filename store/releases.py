@@ -1,8 +1,8 @@
 """Releases as they were pushed. A version is immutable: a second push means the same bytes, or is refused."""
 
-from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -78,39 +78,24 @@ async def insert(
     return False
 
 
-async def modules(
-    session: AsyncSession, tenant: str, *, after: str | None = None, limit: int = 20
+async def list_page(
+    session: AsyncSession,
+    tenant: str,
+    *,
+    module: str | None = None,
+    before: tuple[datetime, str, str] | None = None,
+    limit: int = 20,
 ) -> Page[StoredRelease]:
-    """The latest push of each module, by module name; `after` is the last name seen."""
-    statement = select(ReleaseRow).where(ReleaseRow.tenant == tenant).distinct(ReleaseRow.module)
-    if after is not None:
-        statement = statement.where(ReleaseRow.module > after)
-    ordered = statement.order_by(ReleaseRow.module, ReleaseRow.pushed_at.desc(), ReleaseRow.version)
-    return _page((await session.scalars(ordered.limit(limit + 1))).all(), limit)
-
-
-async def of_module(
-    session: AsyncSession, tenant: str, module: str, *, skip: int = 0, limit: int = 20
-) -> Page[StoredRelease]:
-    """The releases of one module, latest push first."""
-    rows = await session.scalars(
-        select(ReleaseRow)
-        .where(ReleaseRow.tenant == tenant, ReleaseRow.module == module)
-        .order_by(ReleaseRow.pushed_at.desc(), ReleaseRow.version)
-        .offset(skip)
-        .limit(limit + 1)
-    )
-    return _page(rows.all(), limit)
-
-
-async def count(session: AsyncSession, tenant: str, module: str) -> int:
-    """How many releases a module has."""
-    statement = select(func.count()).where(ReleaseRow.tenant == tenant, ReleaseRow.module == module)
-    return await session.scalar(statement) or 0
-
-
-def _page(rows: Sequence[ReleaseRow], limit: int) -> Page[StoredRelease]:
-    return Page(items=tuple(_release(row) for row in rows[:limit]), more=len(rows) > limit)
+    """Releases, latest push first; `before` is (pushed_at, module, version) of the last one seen."""
+    order = (ReleaseRow.pushed_at, ReleaseRow.module, ReleaseRow.version)
+    statement = select(ReleaseRow).where(ReleaseRow.tenant == tenant)
+    if module is not None:
+        statement = statement.where(ReleaseRow.module == module)
+    if before is not None:
+        statement = statement.where(tuple_(*order) < tuple_(*before))
+    ordered = statement.order_by(*(column.desc() for column in order)).limit(limit + 1)
+    found = [_release(row) for row in await session.scalars(ordered)]
+    return Page(items=tuple(found[:limit]), more=len(found) > limit)
 
 
 def _release(row: ReleaseRow) -> StoredRelease:

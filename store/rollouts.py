@@ -85,6 +85,7 @@ async def save_plan(
         return await _fence(session, row)
     row.plan = plan.model_dump(mode="json")
     row.plan_digest = digest
+    row.replaces = plan.replaces
     waves = {name: wave.number for wave in plan.waves for name in wave.nodes}
     await _add_nodes(session, tenant, deployment, waves, prior)
     return await _fence(session, row)

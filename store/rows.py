@@ -1,11 +1,13 @@
 """Single rows, found or locked, and turned into read models."""
 
+from typing import Any
+
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.errors import NotFound
 from domain.release import ReleaseRef
-from store.records import StoredDeployment
+from store.records import DeploymentSummary, StoredDeployment
 from store.tables import DeploymentRow, EnvironmentRow, ReleaseRow
 
 
@@ -62,15 +64,15 @@ def ref_of(row: ReleaseRow) -> ReleaseRef:
 
 
 def deployment_of(row: DeploymentRow, release: ReleaseRow) -> StoredDeployment:
-    """The deployment that a row describes."""
-    return StoredDeployment.model_validate(
-        {
-            "release": ref_of(release),
-            **{
-                name: getattr(row, name)
-                for name in StoredDeployment.model_fields
-                if name not in ("release", "unverified")
-            },
-            "unverified": tuple(row.unverified),
-        }
-    )
+    """The deployment that a row describes, its plan included."""
+    return StoredDeployment.model_validate(_values(StoredDeployment, row, release))
+
+
+def summary_of(row: DeploymentRow, release: ReleaseRow) -> DeploymentSummary:
+    """The deployment that a row describes; its plan is not read."""
+    return DeploymentSummary.model_validate(_values(DeploymentSummary, row, release))
+
+
+def _values(model: type[DeploymentSummary], row: DeploymentRow, release: ReleaseRow) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in model.model_fields if name != "release"}
+    return {**values, "release": ref_of(release)}

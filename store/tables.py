@@ -175,7 +175,9 @@ class DeploymentRow(Table):
     strategy: Mapped[Json | None]
     description: Mapped[str] = mapped_column(server_default="")
     requester: Mapped[str]
+    replaces: Mapped[str | None]
     phase: Mapped[str]
+    phase_since: Mapped[datetime] = mapped_column(server_default=NOW)
     step: Mapped[int | None]
     wave: Mapped[int | None]
     waiting_for: Mapped[str] = mapped_column(server_default="")
