@@ -164,10 +164,9 @@ def load(kind: type[AnySettings]) -> AnySettings:
     file = os.environ.get(FILE_VARIABLE)
     if file is not None and not Path(file).is_file():
         raise InvalidInput(f"{FILE_VARIABLE} names no file: {file}", field=FILE_VARIABLE)
-    given = {*(dotenv_values(file) if file else ()), *os.environ}
-    unknown = sorted(
-        name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known_names()
-    )
+    ours = [name for name in os.environ if name.upper().startswith(PREFIX)]
+    in_file = list(dotenv_values(file)) if file else []
+    unknown = [name for name in (*ours, *in_file) if name.upper() not in known_names()]
     if unknown:
         raise InvalidInput(f"unknown settings: {', '.join(unknown)}", field=unknown[0])
     try:
