@@ -70,10 +70,10 @@ class Agent:
         """Finish what is under way, answer no more; module processes go on, unless configured otherwise."""
         if self._heartbeat is not None:
             await self._heartbeat.stop()
-        if self._desk is not None:
-            await self._desk.close(stop=self._config.stop_modules_on_exit, grace=GRACE)
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._desk is not None:
+            await self._desk.close(stop=self._config.stop_modules_on_exit, grace=GRACE)
         if self._host is not None:
             await self._host.prober.close()
         await self._pool.close()
@@ -127,7 +127,9 @@ class Agent:
 
     async def _listen(self, application: web.Application) -> None:
         context = await self._pool.run(server_context, self._config)
-        self._runner = web.AppRunner(application, access_log=None, keepalive_timeout=_KEEPALIVE)
+        self._runner = web.AppRunner(
+            application, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=GRACE
+        )
         await self._runner.setup()
         address, port = self._config.host_and_port
         await web.TCPSite(self._runner, address, port, ssl_context=context, backlog=1024).start()

@@ -27,6 +27,7 @@ _BY_CODE: Final = {
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, HotswapError)
 }
+_BY_STATUS: Final = {401: errors.Unauthenticated, 403: errors.Forbidden, 404: errors.NotFound}
 _JOURNAL: TypeAdapter[tuple[JournalEntry, ...]] = TypeAdapter(tuple[JournalEntry, ...])
 
 
@@ -36,8 +37,9 @@ class AgentClient:
     Each call takes a deadline in seconds. Within it, what could be a lost connection or an agent that is just
     restarting is tried again, which is safe: operations are applied once per id. All calls raise
 
-    - NodeUnreachable: no answer within the deadline;
-    - NodeUntrusted: its certificate is not of our CA or not for that address, or it refuses ours;
+    - NodeUnreachable: no answer within the deadline; with TLS 1.3 also when the agent refuses our
+      certificate, for it can say so only by hanging up;
+    - NodeUntrusted: its certificate is not of our CA, or not for that address;
     - the error of `domain.errors` whose code the agent answered; NodeError where we do not know the code.
 
     Args:
@@ -162,7 +164,7 @@ class AgentClient:
             async with self._session.request(method, url, data=data, params=query) as answer:
                 body = await answer.read()
         except (aiohttp.ClientError, OSError) as error:
-            if _certificate_refused(error):
+            if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
                 raise NodeUntrusted(f"{url}: {error}") from error
             raise NodeUnreachable(f"{url}: {error or type(error).__name__}") from error
         if answer.ok:
@@ -179,18 +181,8 @@ def error_of(fault: Fault) -> HotswapError:
 def _refusal(status: int, body: bytes) -> HotswapError:
     try:
         return error_of(Fault.model_validate_json(body))
-    except ValidationError:  # an answer to HEAD, or not from an agent
-        return errors.NotFound("not found") if status == 404 else NodeError(f"the agent answered {status}")
-
-
-def _certificate_refused(error: BaseException) -> bool:
-    """Whether TLS failed for what one side is, rather than because the connection was lost."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError)
-        cause = cause.__cause__
-    return False
+    except ValidationError:  # an answer to HEAD, which has no body, or not from an agent
+        return _BY_STATUS.get(status, NodeError)(f"the agent answered {status}")
 
 
 async def _patiently(address: str, deadline: float, attempt: Callable[[], Awaitable[T]]) -> T:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
@@ -70,14 +70,19 @@ class Releases:
         self._made: dict[tuple[object, ...], Release] = {}
 
     def files(
-        self, version: str, *, module: str = "site", reload: list[str] | None = None, content: str = ""
+        self,
+        version: str,
+        *,
+        module: str = "site",
+        reload: list[str] | None = None,
+        reload_timeout: float = 5,
     ) -> Release:
         """A files release; `index.txt` holds its version."""
-        section = f"[files]\nreload = {json.dumps(reload)}\nreload_timeout = 5\n" if reload else ""
-        manifest = f'name = "{module}"\nversion = "{version}"\nkind = "files"\n{section}'
-        return self._make(
-            (module, version, manifest, content), manifest, {"index.txt": f"{version} {content}"}
+        section = (
+            f"[files]\nreload = {json.dumps(reload)}\nreload_timeout = {reload_timeout}\n" if reload else ""
         )
+        manifest = f'name = "{module}"\nversion = "{version}"\nkind = "files"\n{section}'
+        return self._make((manifest,), manifest, {"index.txt": f"{version} "})
 
     def program(
         self,
@@ -137,10 +142,10 @@ class Node:
     fence: int = 1
 
     def operation(
-        self, action: Action, release: Release | None, module: str | None = None, id: str | None = None
+        self, action: Action, release: Release | None, module: str | None = None, name: str | None = None
     ) -> Operation:
         return Operation(
-            id=id or f"op-{next(_ids)}",
+            id=name or f"op-{next(_ids)}",
             action=action,
             module=release.ref.module if release else module,
             fence=self.fence,
@@ -261,6 +266,41 @@ async def ask(endpoint: str, path: str = "/") -> tuple[int, str]:
         writer.close()
 
 
+@dataclass
+class Traffic:
+    """Clients that ask an endpoint without a pause, each request on a new connection."""
+
+    endpoint: str
+    clients: int = 4
+    answers: dict[str, int] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    async def __aenter__(self) -> "Traffic":
+        self._tasks = [asyncio.create_task(self._run()) for _ in range(self.clients)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def hears(self, version: str, times: int) -> None:
+        """Wait until so many more answers of a version have come."""
+        wanted = self.answers.get(version, 0) + times
+        await until(lambda: self.answers.get(version, 0) >= wanted)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                status, body = await ask(self.endpoint)
+                version = body.split()[0]
+                self.answers[version] = self.answers.get(version, 0) + 1
+                if status != 200:
+                    self.failures.append(str(status))
+            except (OSError, IndexError) as error:
+                self.failures.append(repr(error))
+
+
 def running(directory: Path) -> list[int]:
     """Pids of the module processes that run from below a directory."""
     found = []
@@ -268,7 +308,7 @@ def running(directory: Path) -> list[int]:
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
                 state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-                if state != "Z" and os.readlink(entry / "cwd").startswith(f"{directory.resolve()}/"):
+                if state != "Z" and (entry / "cwd").readlink().is_relative_to(directory.resolve()):
                     found.append(int(entry.name))
     return found
 

@@ -1,13 +1,16 @@
 """The module that tests deploy: an HTTP server on the socket that it is given, or on a port of its own.
 
-Arguments: how to behave (serve, crash, hang, die-soon), and a port to bind when no socket is handed over.
+Arguments: how to behave (serve, with-child, crash, hang, die-soon), and a port to bind when no socket is
+handed over.
 """
 
 import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
+from pathlib import Path
 
 VERSION = os.environ["HOTSWAP_VERSION"]
 BEHAVIOUR = sys.argv[1]
@@ -50,7 +53,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     try:
         head = await reader.readuntil(b"\r\n\r\n")
         path = head.split()[1].decode()
-        healthy = not os.path.exists(os.path.join(os.environ["HOTSWAP_DATA"], "sick"))
+        healthy = not (Path(os.environ["HOTSWAP_DATA"]) / "sick").exists()
         text = f"{VERSION} {os.getpid()}"
         if path == "/metrics":
             text = EXPOSITION.format(served=served)
@@ -72,8 +75,10 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def main() -> None:
     stopping = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
     server = await asyncio.start_server(answer, sock=listening_socket())
+    loop.add_signal_handler(signal.SIGUSR1, server.close)
     notify(b"STATUS=serving\nREADY=1")
     if BEHAVIOUR == "die-soon":
         await asyncio.sleep(0.05)
@@ -85,6 +90,8 @@ async def main() -> None:
         await asyncio.sleep(0.01)
 
 
+if BEHAVIOUR == "with-child":
+    subprocess.Popen(["sleep", "1000"])
 if BEHAVIOUR == "crash":
     sys.exit("this release cannot start")
 if BEHAVIOUR == "hang":

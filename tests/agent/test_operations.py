@@ -106,11 +106,11 @@ async def test_only_current_previous_and_staged_are_kept(node: Node, releases: R
 
 async def test_the_same_id_is_applied_once(node: Node, releases: Releases) -> None:
     one, two = releases.files("1.0.0"), releases.files("2.0.0")
-    first = await node.stage(one, id="once")
-    again = await node.stage(one, id="once")
+    first = await node.stage(one, name="once")
+    again = await node.stage(one, name="once")
     assert again == first.model_copy(update={"replayed": True})
     with pytest.raises(Conflict):
-        await node.stage(two, id="once")
+        await node.stage(two, name="once")
     applied = [entry.id for entry in await node.client.journal(node.address, "site")]
     assert applied == ["once"]
 
@@ -135,7 +135,7 @@ async def test_a_failure_is_recorded_and_replayed(node: Node, releases: Releases
     await node.stage(bad)
     for _ in range(2):
         with pytest.raises(ModuleNotReady, match="this release cannot start"):
-            await node.order(Action.ACTIVATE, bad, id="fails")
+            await node.order(Action.ACTIVATE, bad, name="fails")
     entries = await node.client.journal(node.address, "echo")
     assert [(entry.id, entry.ok) for entry in entries if entry.action is Action.ACTIVATE] == [
         ("fails", False)
@@ -159,7 +159,7 @@ async def test_a_client_that_goes_away_does_not_stop_its_operation(
 
 async def test_an_older_attempt_is_refused_for_every_action(node: Node, releases: Releases) -> None:
     one = releases.files("1.0.0")
-    await node.stage(one, id="first")
+    await node.stage(one, name="first")
     node.fence = 5
     assert (await node.order(Action.VERIFY, one)).report.fence == 5
     node.fence = 4
@@ -168,7 +168,7 @@ async def test_an_older_attempt_is_refused_for_every_action(node: Node, releases
             await node.client.operate(node.address, node.operation(action, one))
     # What was applied is still answered: the answer changes nothing.
     node.fence = 1
-    assert (await node.stage(one, id="first")).replayed
+    assert (await node.stage(one, name="first")).replayed
 
 
 async def test_fences_are_per_module(node: Node, releases: Releases) -> None:
@@ -181,9 +181,9 @@ async def test_fences_are_per_module(node: Node, releases: Releases) -> None:
 async def test_verify_reads_back_anew_every_time(node: Node, releases: Releases) -> None:
     one = releases.files("1.0.0")
     await node.install(one)
-    assert (await node.order(Action.VERIFY, one, id="look")).report.problems == ()
+    assert (await node.order(Action.VERIFY, one, name="look")).report.problems == ()
     (node.slot(one) / "index.txt").write_text("changed on the disk")
-    seen = await node.order(Action.VERIFY, one, id="look")
+    seen = await node.order(Action.VERIFY, one, name="look")
     assert not seen.replayed
     assert seen.report.tree != one.ref.tree
     assert seen.report.problems == ("the tree of site@1.0.0 on disk differs from the released tree",)
