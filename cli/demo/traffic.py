@@ -95,11 +95,11 @@ class Load:
         self._sent += 1
         try:
             async with session.get(self._endpoints[node]) as answer:
-                version = answer.headers.get("X-Greeter-Version", UNKNOWN)
-                await answer.read()
+                content = await answer.json()
+                version = content.get("version", UNKNOWN)
                 if not answer.ok:
                     fault = f"HTTP {answer.status}"
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             fault = f"{type(error).__name__}: {error}"
         self._counts[node, version] += 1
         if fault is not None:
