@@ -1,0 +1,156 @@
+import pytest
+
+from domain.analysis import Outcome, Verdict
+from domain.deployment import Phase
+from domain.errors import Conflict, NotFound
+from domain.events import EventKind
+from domain.gate import Ballot, Decision, GateResult, Poll
+from domain.messages import AnalysisInput, ApprovalInput, Look, PollRecord, Progress
+from domain.policy import AnalysisRule, GateRule
+from store import analyses, deployments, environments, events, lanes, polls
+from store.database import Database
+from tests.store.conftest import TENANT, queue
+
+RULE = GateRule(name="promotion")
+REQUEST = ApprovalInput(
+    tenant=TENANT,
+    environment="production",
+    deployment="d1",
+    gate="approval-d1-promotion",
+    rule=RULE,
+    plan="a" * 64,
+    requester="ana",
+    unsigned_votes=True,
+    subject="greeter@2.0.0 to production",
+)
+POLL = Poll(gate=REQUEST.gate, rule=RULE, plan=REQUEST.plan, requester="ana", unsigned_votes=True)
+EXPIRES = 1_800_000_000.0
+
+
+async def enter(database: Database, phase: Phase, deployment: str = "d1") -> None:
+    async with database.transaction() as session:
+        await deployments.record(
+            session,
+            Progress(
+                tenant=TENANT,
+                deployment=deployment,
+                key=phase,
+                event=EventKind.PHASE,
+                message=phase,
+                phase=phase,
+            ),
+        )
+
+
+async def test_a_lane_shows_what_runs_and_what_waits_in_order(database: Database) -> None:
+    for name in ("d1", "d2", "d3"):
+        await queue(database, name)
+    await enter(database, Phase.PLANNING)
+    async with database.transaction() as session:
+        view = await lanes.load(session, TENANT, "production")
+        empty = await lanes.load(session, TENANT, "qa")
+        work = await lanes.with_work(session)
+        with pytest.raises(NotFound):
+            await lanes.load(session, TENANT, "nowhere")
+    assert view.running is not None
+    assert view.running.deployment == "d1"
+    assert [entry.deployment for entry in view.queued] == ["d2", "d3"]
+    assert view.queued[0].strategy == "canary"
+    assert (empty.running, empty.queued) == (None, ())
+    assert [(lane.environment, lane.queued) for lane in work] == [("production", ("d2", "d3"))]
+
+
+async def test_a_frozen_lane_stays_resolved_when_the_freeze_is_repeated(database: Database) -> None:
+    await queue(database)
+
+    async def freeze() -> None:
+        async with database.transaction() as session:
+            await lanes.freeze(session, TENANT, "d1", "node-01 is not back")
+
+    async def frozen() -> str | None:
+        async with database.transaction() as session:
+            return (await lanes.load(session, TENANT, "production")).frozen
+
+    await freeze()
+    assert await frozen() == "node-01 is not back"
+    async with database.transaction() as session:
+        await lanes.resolve(session, TENANT, "production", "bob", "looked at it")
+    await freeze()
+    assert await frozen() is None
+    async with database.transaction() as session:
+        with pytest.raises(Conflict):
+            await lanes.resolve(session, TENANT, "production", "bob", "again")
+        kinds = [event.kind for event in await events.after(session, TENANT, "d1", 0)]
+    assert kinds[1:] == [EventKind.LANE_FROZEN, EventKind.LANE_RESOLVED]
+
+
+async def save(database: Database, poll: Poll, result: GateResult | None = None) -> None:
+    async with database.transaction() as session:
+        await polls.save(session, PollRecord(request=REQUEST, poll=poll, expires=EXPIRES, result=result))
+
+
+async def test_a_gate_waits_until_it_has_a_result(database: Database) -> None:
+    await queue(database)
+    await save(database, POLL)
+    voted = POLL.cast(Ballot(approver="bob"), Decision.APPROVE, None, 1.0)
+    await save(database, voted)
+    await save(database, POLL)  # a late repeat of the first write
+    async with database.transaction() as session:
+        waiting = await polls.pending(session, TENANT)
+        assert (await polls.pending(session, "other")).items == ()
+    assert [item.poll for item in waiting.items] == [voted]
+    assert waiting.items[0].expires_at.timestamp() == EXPIRES
+    await save(database, voted, GateResult.APPROVED)
+    async with database.transaction() as session:
+        stored = await polls.get(session, TENANT, REQUEST.gate)
+        assert (await polls.pending(session, TENANT)).items == ()
+    assert stored.result is GateResult.APPROVED
+    assert stored.closed_at is not None
+
+
+async def test_the_end_of_a_deployment_closes_its_gates_for_good(database: Database) -> None:
+    await queue(database)
+    await save(database, POLL)
+    await enter(database, Phase.ABORTED)
+    await save(database, POLL)
+    async with database.transaction() as session:
+        stored = await polls.get(session, TENANT, REQUEST.gate)
+        assert (await polls.pending(session, TENANT)).items == ()
+    assert (stored.result, stored.closed_at is not None) == (None, True)
+
+
+async def test_looks_are_kept_in_order_and_a_repeat_replaces(database: Database) -> None:
+    await queue(database)
+    request = AnalysisInput(
+        tenant=TENANT,
+        environment="production",
+        deployment="d1",
+        analysis="analysis-d1-1",
+        wave=1,
+        module="greeter",
+        canary=("node-01",),
+        baseline=("node-02",),
+        canary_version="2.0.0",
+        rule=AnalysisRule(),
+        subject="wave 1",
+    )
+    said = [Verdict(outcome=outcome, reason=str(outcome)) for outcome in Outcome]
+    async with database.transaction() as session:
+        for number, verdict in enumerate(said, start=1):
+            await analyses.save(session, Look(analysis=request, number=number, seconds=1), verdict)
+        await analyses.save(session, Look(analysis=request, number=1, seconds=1), said[2])
+        looks = await analyses.of_deployment(session, TENANT, "d1")
+        latest = await analyses.latest(session, TENANT, "d1")
+    assert [look.verdict for look in looks] == [said[2], said[1], said[2]]
+    assert latest == looks[-1]
+
+
+async def test_policies_are_stored_whole(database: Database) -> None:
+    async with database.transaction() as session:
+        policy = await environments.policy(session, TENANT, "qa")
+        wanted = policy.model_copy(update={"gates": (RULE,)})
+        await environments.set_policy(session, TENANT, "qa", wanted)
+    async with database.transaction() as session:
+        assert await environments.policy(session, TENANT, "qa") == wanted
+        names = [each.name for each in await environments.of_tenant(session, TENANT)]
+    assert names == ["development", "qa", "staging", "production"]
