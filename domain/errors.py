@@ -131,7 +131,7 @@ class NodeUnreachable(NodeError):
 
 
 class NodeUntrusted(NodeError):
-    """The agent's certificate does not prove who it is, or the agent refuses ours."""
+    """The agent's certificate does not prove who it is."""
 
     code = "node-untrusted"
 
