@@ -47,11 +47,12 @@ async def die(one: Supervisor) -> None:
     await asyncio.gather(*one._keepers.values(), return_exceptions=True)
 
 
-def part(tmp_path, name="thing", script="touch $HOME/ready; exec sleep 1000", **options) -> Part:
+def part(tmp_path, name="thing", script="touch $READY; exec sleep 1000", **options) -> Part:
     async def ready(_process, _started) -> bool:
-        return (tmp_path / "ready").exists()
+        return (tmp_path / f"{name}.ready").exists()
 
-    defaults = {"ready_seconds": 5.0, "stop_seconds": 2.0, "environment": {"HOME": str(tmp_path)}}
+    told = {"HOME": str(tmp_path), "READY": str(tmp_path / f"{name}.ready"), **options.pop("environment", {})}
+    defaults = {"ready_seconds": 5.0, "stop_seconds": 2.0, "environment": told}
     return Part(
         name=name,
         command=["/bin/sh", "-c", script],
@@ -72,8 +73,8 @@ def noted(state, name="thing") -> PartState:
 
 
 async def test_start_waits_until_the_part_is_ready_and_writes_it_down(tmp_path, state, supervise):
-    await supervise().start(part(tmp_path, script="sleep 0.2; touch $HOME/ready; exec sleep 1000", port=7))
-    assert (tmp_path / "ready").exists()
+    await supervise().start(part(tmp_path, script="sleep 0.2; touch $READY; exec sleep 1000", port=7))
+    assert (tmp_path / "thing.ready").exists()
     seen = noted(state)
     assert (seen.status, seen.port, seen.restarts) == (PartStatus.RUNNING, 7, 0)
     assert seen.process.alive()
@@ -115,10 +116,10 @@ async def test_a_readiness_question_with_a_bug_fails_the_start_instead_of_hangin
 
 async def test_stop_is_polite_first_and_then_not(tmp_path, state, supervise):
     polite = part(
-        tmp_path, "polite", "trap 'echo bye; exit 0' TERM; touch $HOME/ready; while :; do sleep 0.05; done"
+        tmp_path, "polite", "trap 'echo bye; exit 0' TERM; touch $READY; while :; do sleep 0.05; done"
     )
     deaf = part(
-        tmp_path, "deaf", "trap '' TERM; touch $HOME/ready; while :; do sleep 0.05; done", stop_seconds=0.2
+        tmp_path, "deaf", "trap '' TERM; touch $READY; while :; do sleep 0.05; done", stop_seconds=0.2
     )
     one = supervise()
     await one.start(polite, deaf)
@@ -130,7 +131,7 @@ async def test_stop_is_polite_first_and_then_not(tmp_path, state, supervise):
 
 
 async def test_parts_stop_stage_after_stage(tmp_path, supervise):
-    script = "trap 'echo {0} >> $HOME/order; exit 0' TERM; touch $HOME/ready; while :; do sleep 0.02; done"
+    script = "trap 'echo {0} >> $HOME/order; exit 0' TERM; touch $READY; while :; do sleep 0.02; done"
     parts = [part(tmp_path, name, script.format(name)) for name in ("first", "second", "third")]
     one = supervise()
     await one.start(*parts)
@@ -172,7 +173,7 @@ async def test_a_pid_that_means_another_process_now_is_left_alone(tmp_path, stat
 async def test_a_part_that_cleans_up_is_started_once_more_when_it_was_killed_before_the_end(
     tmp_path, state, supervise
 ):
-    script = "trap 'touch $HOME/clean; exit 0' TERM; touch $HOME/ready; while :; do sleep 0.02; done"
+    script = "trap 'touch $HOME/clean; exit 0' TERM; touch $READY; while :; do sleep 0.02; done"
     thing = part(tmp_path, script=script, cleans_up=True)
     predecessor = supervise()
     await predecessor.start(thing)
@@ -191,9 +192,8 @@ async def test_a_part_that_cleans_up_is_started_once_more_when_it_was_killed_bef
 async def test_children_see_none_of_our_settings(tmp_path, supervise, monkeypatch):
     monkeypatch.setenv("HOTSWAP_PROFILE", "development")
     monkeypatch.setenv("ORDINARY", "kept")
-    script = "env > $HOME/env; touch $HOME/ready; exec sleep 1000"
-    told = {"HOME": str(tmp_path), "HOTSWAP_SETTINGS_FILE": "f"}
-    await supervise().start(part(tmp_path, script=script, environment=told))
+    script = "env > $HOME/env; touch $READY; exec sleep 1000"
+    await supervise().start(part(tmp_path, script=script, environment={"HOTSWAP_SETTINGS_FILE": "f"}))
     seen = (tmp_path / "env").read_text().splitlines()
     assert "ORDINARY=kept" in seen
     assert [line for line in seen if line.startswith("HOTSWAP_")] == ["HOTSWAP_SETTINGS_FILE=f"]
@@ -210,11 +210,11 @@ async def test_restarts_wait_longer_and_longer(tmp_path, state, supervise, monke
         await sleep(seconds)
 
     monkeypatch.setattr(rules.asyncio, "sleep", count)
-    once = "test -e $HOME/ready && exit 1; touch $HOME/ready; sleep 0.2; exit 1"
+    once = "test -e $READY && exit 1; touch $READY; sleep 0.2; exit 1"
     await supervise().start(replace(part(tmp_path, script=once), ready=partial(_after_first, tmp_path)))
     await until(lambda: len(waits) >= 4)
     assert waits[:4] == pytest.approx([0.02, 0.04, 0.06, 0.06])
 
 
 async def _after_first(tmp_path, _process, _started) -> bool:
-    return (tmp_path / "ready").exists()
+    return (tmp_path / "thing.ready").exists()
