@@ -10,13 +10,13 @@ from domain.deployment import Cause, Phase, advance
 from domain.errors import NotFound
 from domain.events import EventKind
 from domain.messages import Progress
+from domain.outcomes import OutcomeKind
 from domain.strategy import Strategy
 from store import events
 from store.records import (
     DeploymentNode,
     DeploymentSummary,
     NodeOutcome,
-    OutcomeKind,
     Page,
     StoredDeployment,
 )

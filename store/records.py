@@ -2,7 +2,6 @@
 
 import base64
 from datetime import datetime
-from enum import StrEnum
 from typing import Generic, TypeVar
 
 from domain.analysis import Verdict
@@ -13,6 +12,7 @@ from domain.manifest import Manifest
 from domain.messages import ApprovalInput
 from domain.names import NodeName
 from domain.node import Node
+from domain.outcomes import OutcomeKind
 from domain.plan import Plan
 from domain.policy import EnvironmentPolicy
 from domain.release import Kind, ReleaseRef
@@ -84,17 +84,6 @@ class PlanningRequest(Frozen):
     strategy: Strategy | None
     environment: str
     requester: str
-
-
-class OutcomeKind(StrEnum):
-    """How far a node has come."""
-
-    STAGED = "staged"
-    ACTIVATED = "activated"
-    VERIFIED = "verified"
-    REVERTED = "reverted"
-    REVERT_VERIFIED = "revert-verified"
-    FAILED = "failed"
 
 
 class NodeOutcome(Frozen):

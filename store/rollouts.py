@@ -10,10 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from domain.deployment import Phase
 from domain.errors import Conflict, HotswapError, NotFound
 from domain.messages import Prepared, RollbackTargets
+from domain.outcomes import OutcomeKind
 from domain.plan import Plan
 from domain.policy import EnvironmentPolicy
 from domain.release import ReleaseRef
-from store.records import NodeOutcome, OutcomeKind, PlanningRequest
+from store.records import NodeOutcome, PlanningRequest
 from store.rows import deployment_of, deployments_with_releases, environment_row, locked_deployment, ref_of
 from store.tables import DeploymentNodeRow, DeploymentRow, EnvironmentRow
 

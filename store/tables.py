@@ -27,9 +27,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from domain.deployment import Phase
 from domain.gate import GateResult
+from domain.outcomes import OutcomeKind
 from domain.release import Kind
 from domain.roles import Role
-from store.records import OutcomeKind
 
 Json = dict[str, Any]
 NOW = func.now()
