@@ -77,7 +77,8 @@ class Greeter:
         self.lookup_seconds = float(environment.get("LOOKUP_SECONDS", "0"))
         self.grace = float(environment.get("DRAIN_GRACE_SECONDS", "3"))
         self._failure_share = float(environment.get("LOOKUP_FAILURES", "0"))
-        self._failures_due = 0.0
+        self._lookups = 0
+        self._failures = 0
         greeting = {
             "module": environment.get("HOTSWAP_MODULE", "greeter"),
             "version": environment.get("HOTSWAP_VERSION", "0.0.0"),
@@ -88,9 +89,9 @@ class Greeter:
 
     def greet(self) -> tuple[HTTPStatus, bytes]:
         """One greeting, or, for the configured share of requests, an error."""
-        self._failures_due += self._failure_share
-        if self._failures_due >= 1:
-            self._failures_due -= 1
+        self._lookups += 1
+        if round(self._lookups * self._failure_share) > self._failures:
+            self._failures += 1
             return HTTPStatus.INTERNAL_SERVER_ERROR, b'{"error": "the greeting was not found in time"}\n'
         return HTTPStatus.OK, self._body
 
@@ -129,12 +130,13 @@ class Connection(asyncio.Protocol):
     def _next_request(self) -> None:
         while not self.busy and not self.transport.is_closing():
             head, separator, rest = self._received.partition(b"\r\n\r\n")
-            if not separator:
-                if len(head) > MAX_HEAD_BYTES:
-                    self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"", keep=False)
+            if len(head) > MAX_HEAD_BYTES:
+                self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"", keep=False)
+            elif not separator:
                 return
-            self._received = rest
-            self._request(head)
+            else:
+                self._received = rest
+                self._request(head)
 
     def _request(self, head: bytes) -> None:
         line, _, fields = head.partition(b"\r\n")
