@@ -1,1 +1,87 @@
-"""One Temporal worker process: workflows and activities."""
+"""One worker process: the workflows and short activities on one task queue, node operations on another.
+
+Two queues, so that a storm of node operations never delays a gate. SIGTERM drains: running activities get
+their time, then the process ends. Any number of these may run side by side.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+
+from temporalio.worker import Worker
+
+from activities.errors import ErrorInterceptor
+from activities.registry import Holdings, control_activities, node_activities
+from clients.agent import AgentClient
+from domain.errors import InvalidInput
+from domain.names import CONTROL_QUEUE, NODE_QUEUE
+from runtime.settings import WorkerSettings, load
+from runtime.temporal import connect, leave_cleanly, worker_tuning, workflow_runner
+from runtime.tokens import TokenReader
+from store.bundles import BundleDirectory
+from store.database import Database
+from workflows import ALL_WORKFLOWS
+
+RECORDS_AT_ONCE = 50
+BATCHES_AT_ONCE = 32
+POOL_SIZE = 20
+
+
+async def work(settings: WorkerSettings) -> None:
+    """Poll both queues until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    client = await connect(settings)
+    database = Database(settings.database_url, pool_size=POOL_SIZE)
+    async with AgentClient(
+        ca=settings.tls_ca, certificate=settings.tls_certificate, key=settings.tls_key
+    ) as agents:
+        held = Holdings(
+            client=client,
+            database=database,
+            agents=agents,
+            bundles=BundleDirectory(settings.bundle_directory),
+            tokens=TokenReader.load(settings.jwt_public_key_file),
+        )
+        control = Worker(
+            client,
+            task_queue=CONTROL_QUEUE,
+            workflows=ALL_WORKFLOWS,
+            activities=control_activities(held),
+            workflow_runner=workflow_runner(),
+            interceptors=[ErrorInterceptor()],
+            max_concurrent_activities=RECORDS_AT_ONCE,
+            **worker_tuning(),
+        )
+        nodes = Worker(
+            client,
+            task_queue=NODE_QUEUE,
+            activities=node_activities(held),
+            interceptors=[ErrorInterceptor()],
+            max_concurrent_activities=BATCHES_AT_ONCE,
+            **worker_tuning(),
+        )
+        async with leave_cleanly(), control, nodes:
+            await stop.wait()
+    await database.dispose()
+
+
+def main() -> int:
+    """Read the settings and work; 2 when the settings are wrong."""
+    try:
+        settings = load(WorkerSettings)
+    except InvalidInput as error:
+        sys.stderr.write(f"{error.message}\n")
+        return 2
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    asyncio.run(work(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,13 +17,14 @@ from domain.deployment import NodeFailure
 from domain.errors import HotswapError, NodeUnreachable, NotStaged, ReadBackMismatch
 from domain.messages import NodesOrder, NodesOutcome, RevertOrder
 from domain.names import ModuleName
+from domain.outcomes import OutcomeKind
 from domain.readback import mismatch
 from domain.release import ReleaseRef
 from domain.wire import Action, ModuleReport, Operation
-from store import deployments, nodes, releases
+from store import nodes, releases, rollouts
 from store.bundles import BundleDirectory
 from store.database import Database
-from store.deployments import NodeOutcome, OutcomeKind
+from store.records import NodeOutcome
 
 NODES_AT_ONCE = 32
 
@@ -54,9 +55,8 @@ class AgentNodes(Nodes):
 
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.STAGE, signature=stored.signature_base64)
-            return await self._agents.stage(
-                address, operation, self._bundles.path_of(order.release.digest), deadline=order.deadline
-            )
+            bundle = self._bundles.path_of(order.release.digest)
+            return (await self._agents.stage(address, operation, bundle, deadline=order.deadline)).report
 
         return await self._batch(order, OutcomeKind.STAGED, drive)
 
@@ -68,11 +68,11 @@ class AgentNodes(Nodes):
             Conflict: final; the deployment is rolling back already.
         """
         async with self._database.transaction() as session:
-            await deployments.touch(session, order.tenant, order.deployment, order.nodes, order.wave)
+            await rollouts.touch(session, order.tenant, order.deployment, order.nodes, order.wave)
 
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.ACTIVATE)
-            return await self._agents.operate(address, operation, deadline=order.deadline)
+            return (await self._agents.operate(address, operation, deadline=order.deadline)).report
 
         return await self._batch(order, OutcomeKind.ACTIVATED, drive)
 
@@ -93,11 +93,11 @@ class AgentNodes(Nodes):
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _revert_operation(order, node, prior[node])
             try:
-                return await self._agents.operate(address, operation, deadline=order.deadline)
+                return (await self._agents.operate(address, operation, deadline=order.deadline)).report
             except NotStaged:
                 await self._stage_again(order, node, address, prior[node])
                 again = operation.model_copy(update={"id": f"{operation.id}:staged"})
-                return await self._agents.operate(address, again, deadline=order.deadline)
+                return (await self._agents.operate(address, again, deadline=order.deadline)).report
 
         return await self._batch(order, OutcomeKind.REVERTED, drive)
 
@@ -161,7 +161,7 @@ class AgentNodes(Nodes):
             for name in order.nodes
         ]
         async with self._database.transaction() as session:
-            await deployments.record_outcomes(session, order.tenant, order.deployment, outcomes)
+            await rollouts.record_outcomes(session, order.tenant, order.deployment, outcomes)
 
     async def _read_back(
         self, address: str, module: ModuleName, expected: ReleaseRef | None, deadline: float
@@ -174,7 +174,7 @@ class AgentNodes(Nodes):
 
     async def _prior(self, order: RevertOrder) -> dict[str, ReleaseRef | None]:
         async with self._database.transaction() as session:
-            return await deployments.prior(session, order.tenant, order.of, order.nodes)
+            return await rollouts.prior(session, order.tenant, order.of, order.nodes)
 
     async def _stage_again(
         self, order: RevertOrder, node: str, address: str, release: ReleaseRef | None

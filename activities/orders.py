@@ -130,5 +130,5 @@ class Supervision(ABC):
 
     @activity.defn
     @abstractmethod
-    async def await_end(self, workflow_id: str) -> bool:
-        """Wait until the workflow is closed; whether it completed. One that is not there did not."""
+    async def await_end(self, workflow_id: str) -> None:
+        """Wait until the workflow is closed, however it ends; one that is not there has ended."""

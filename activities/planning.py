@@ -14,7 +14,7 @@ from domain.names import ModuleName
 from domain.node import Node
 from domain.planner import make_plan
 from domain.release import ReleaseRef
-from store import deployments, environments, nodes
+from store import environments, nodes, rollouts
 from store.database import Database
 
 READS_AT_ONCE = 64
@@ -36,10 +36,10 @@ class FleetPlanning(Planning):
             PlanImpossible: final; no nodes, or nodes that do not answer, by name.
         """
         async with self._database.transaction() as session:
-            stored = await deployments.stored_plan(session, request.tenant, request.deployment)
+            stored = await rollouts.stored_plan(session, request.tenant, request.deployment)
             if stored is not None:
                 return stored
-            wanted = await deployments.request_of(session, request.tenant, request.deployment)
+            wanted = await rollouts.request_of(session, request.tenant, request.deployment)
             policy = await environments.policy(session, request.tenant, request.environment)
             fleet = await nodes.of_environment(session, request.tenant, request.environment)
         async with beating():
@@ -54,7 +54,7 @@ class FleetPlanning(Planning):
             policy=policy,
         )
         async with self._database.transaction() as session:
-            fence = await deployments.save_plan(session, request.tenant, request.deployment, plan, prior)
+            fence = await rollouts.save_plan(session, request.tenant, request.deployment, plan, prior)
         return Prepared(plan=plan, fence=fence)
 
     async def _prior(self, fleet: Sequence[Node], module: ModuleName) -> dict[str, ReleaseRef | None]:

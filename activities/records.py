@@ -12,7 +12,7 @@ from domain.messages import (
     RollbackInput,
     RollbackTargets,
 )
-from store import deployments, lanes, polls
+from store import deployments, lanes, polls, rollouts
 from store.database import Database
 
 
@@ -53,4 +53,4 @@ class DatabaseRecords(Records):
     async def rollback_targets(self, request: RollbackInput) -> RollbackTargets:
         """The nodes to take back, and a fence above that of everything before."""
         async with self._database.transaction() as session:
-            return await deployments.rollback_targets(session, request.tenant, request.deployment, request.of)
+            return await rollouts.rollback_targets(session, request.tenant, request.deployment, request.of)

@@ -15,15 +15,13 @@ class TemporalSupervision(Supervision):
         self._client = client
 
     @activity.defn
-    async def await_end(self, workflow_id: str) -> bool:
-        """Wait until the workflow is closed; whether it completed. One that is not there did not."""
+    async def await_end(self, workflow_id: str) -> None:
+        """Wait until the workflow is closed, however it ends; one that is not there has ended."""
         async with beating():
             try:
                 await self._client.get_workflow_handle(workflow_id).result()
-            except WorkflowFailureError:
-                return False
+            except WorkflowFailureError as error:
+                activity.logger.info("%s ended: %s", workflow_id, error.cause)
             except RPCError as error:
-                if error.status is RPCStatusCode.NOT_FOUND:
-                    return False
-                raise
-        return True
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise

@@ -41,10 +41,7 @@ class LaneWorkflow(Receives):
         """Look at the store; do what is next; wait for the next signal."""
         while not workflow.info().is_continue_as_new_suggested():
             self._read_inbox()
-            view: LaneView = await workflow.execute_activity_method(
-                Records.load_lane, lane, summary="what runs, what waits", **RECORD
-            )
-            self._show(view)
+            view = await self._look()
             if view.running is not None:
                 await self._take_over(view.running)
             elif view.queued and view.frozen is None:
@@ -92,11 +89,10 @@ class LaneWorkflow(Receives):
 
     async def _take_over(self, running: QueuedDeployment) -> None:
         """A deployment that an earlier run of this lane started: wait for its end; roll back if it died."""
-        workflow_id = deployment_workflow_id(running.deployment)
-        ended_well: bool = await workflow.execute_activity_method(
-            Supervision.await_end, workflow_id, summary=f"wait for {workflow_id}", **SUPERVISION
-        )
-        if not ended_well:
+        await self._await_end(deployment_workflow_id(running.deployment))
+        view = await self._look()
+        still_open = [each.deployment for each in (view.running, *view.queued) if each is not None]
+        if running.deployment in still_open:
             words = "the deployment's workflow ended without an outcome"
             await self._roll_back(running, Cause(kind=CauseKind.TERMINATED, message=words))
 
@@ -124,11 +120,21 @@ class LaneWorkflow(Receives):
                 search_attributes=self._attributes(queued),
             )
         except WorkflowAlreadyStartedError:
-            await workflow.execute_activity_method(
-                Supervision.await_end, workflow_id, summary=f"wait for {workflow_id}", **SUPERVISION
-            )
+            await self._await_end(workflow_id)
         except ChildWorkflowError as error:
             workflow.logger.warning("%s died: %s; looking again", workflow_id, error)
+
+    async def _look(self) -> LaneView:
+        view: LaneView = await workflow.execute_activity_method(
+            Records.load_lane, self._lane, summary="what runs, what waits", **RECORD
+        )
+        self._show(view)
+        return view
+
+    async def _await_end(self, workflow_id: str) -> None:
+        await workflow.execute_activity_method(
+            Supervision.await_end, workflow_id, summary=f"wait for {workflow_id}", **SUPERVISION
+        )
 
     def _read_inbox(self) -> None:
         """Every signal only wakes the lane; a name that it does not have is shown."""

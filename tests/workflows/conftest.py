@@ -11,6 +11,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.supervision import TemporalSupervision
 from domain.messages import DeploymentInput, DeploymentResult
 from domain.names import CONTROL_QUEUE, NODE_QUEUE, deployment_workflow_id
 from runtime.temporal import workflow_runner
@@ -65,7 +66,7 @@ def stage(time_skipping: WorkflowEnvironment) -> Opener:
             client,
             task_queue=CONTROL_QUEUE,
             workflows=ALL_WORKFLOWS,
-            activities=world.activities,
+            activities=[*world.activities, TemporalSupervision(client).await_end],
             workflow_runner=workflow_runner(),
             **options,
         )

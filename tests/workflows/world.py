@@ -98,7 +98,7 @@ class World:
 
     @activity.defn(name="record")
     async def record(self, progress: Progress) -> None:
-        if all(entry.key != progress.key for entry in self.progress):
+        if (progress.deployment, progress.key) not in [(each.deployment, each.key) for each in self.progress]:
             self.progress.append(progress)
 
     @activity.defn(name="load_lane")

@@ -1,0 +1,60 @@
+"""The hands of one worker process, with what they hold."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio.client import Client
+
+from activities.looks import AgentLooks
+from activities.nodes import AgentNodes
+from activities.planning import FleetPlanning
+from activities.records import DatabaseRecords
+from activities.supervision import TemporalSupervision
+from activities.tokens import PublicKeyTokens
+from clients.agent import AgentClient
+from runtime.tokens import TokenReader
+from store.bundles import BundleDirectory
+from store.database import Database
+
+Activities = Sequence[Callable[..., Any]]
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """The connections that activities work with."""
+
+    client: Client
+    database: Database
+    agents: AgentClient
+    bundles: BundleDirectory
+    tokens: TokenReader
+
+
+def control_activities(held: Holdings) -> Activities:
+    """Short ones: records, tokens, supervision."""
+    records = DatabaseRecords(held.database)
+    tokens = PublicKeyTokens(held.tokens)
+    return (
+        records.record,
+        records.load_lane,
+        records.save_poll,
+        records.rollback_targets,
+        tokens.read_vote,
+        tokens.read_command,
+        TemporalSupervision(held.client).await_end,
+    )
+
+
+def node_activities(held: Holdings) -> Activities:
+    """Those that talk to nodes."""
+    nodes = AgentNodes(held.database, held.agents, held.bundles)
+    return (
+        FleetPlanning(held.database, held.agents).prepare,
+        nodes.stage,
+        nodes.activate,
+        nodes.verify,
+        nodes.revert,
+        nodes.verify_reverted,
+        AgentLooks(held.database, held.agents).look,
+    )
