@@ -110,14 +110,14 @@ def _why(frame: Frame) -> Text:
 
 
 def _steps(frame: Frame, plan: Plan) -> Text:
-    """One mark per gate and per wave; the wave under way names its step."""
+    """One mark per gate and per wave; the wave under way, or where it turned back, names its step."""
     text = Text()
     for label, indices, gate in _stages(plan):
         if text.plain:
             text.append("  ")
         mark, style = _stage_mark(frame, indices)
         text.append(f"{mark} {label}", style)
-        if frame.step in indices and not frame.phase.terminal and not gate:
+        if frame.step in indices and not gate:
             text.append(f": {plan.steps[frame.step].kind}", style)
     return text
 

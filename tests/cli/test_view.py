@@ -1,0 +1,221 @@
+"""The live view on fixed deployments, drawn by a recording console."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from cli.frame import Frame, FrameGate, FrameNode
+from cli.view import amount, duration, render
+from domain.analysis import Doubt, MetricVerdict, Outcome, Verdict
+from domain.deployment import Cause, CauseKind, Phase
+from domain.node import Node
+from domain.planner import make_plan
+from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
+from domain.release import ReleaseRef
+from domain.strategy import Canary
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+RELEASE = ReleaseRef(module="greeter", version="2.0.0", digest="91c2" * 16, tree="b" * 64)
+
+
+def plan(nodes=10):
+    fleet = [
+        Node(name=f"node-{n:02}", environment="production", address="https://h:1")
+        for n in range(1, nodes + 1)
+    ]
+    return make_plan(
+        tenant="acme",
+        environment="production",
+        release=RELEASE,
+        nodes=fleet,
+        running={node.name: "1.0.0" for node in fleet},
+        strategy=Canary(bake=30),
+        policy=EnvironmentPolicy(
+            gates=(GateRule(name="promotion"),), analysis=AnalysisRule(duration=60, interval=10, warm_up=10)
+        ),
+    )
+
+
+def frame(*, phase=Phase.ACTIVATING, step=1, nodes=10, states=None, **more):
+    made = plan(nodes)
+    states = states or {}
+    return Frame(
+        id="d-1",
+        tenant="acme",
+        environment="production",
+        module="greeter",
+        version="2.0.0",
+        replaces="1.0.0",
+        strategy="canary",
+        requester="ana",
+        created_at=NOW - timedelta(minutes=3),
+        phase=phase,
+        step=step,
+        plan=made,
+        digest=RELEASE.digest,
+        signer="CN=release-key-3",
+        nodes=tuple(
+            FrameNode(name=name, wave=wave.number, state=states.get(name, "pending"), version="1.0.0")
+            for wave in made.waves
+            for name in wave.nodes
+        ),
+        exit_code=4,
+        **more,
+    )
+
+
+def drawn(shown, notice=None, now=NOW):
+    console = Console(record=True, width=240, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(render(shown, now=now, notice=notice))
+    return [" ".join(line.split()) for line in console.export_text().splitlines()]
+
+
+def line(lines, start):
+    return next(each for each in lines if each.startswith(start))
+
+
+def test_the_header_says_what_goes_where_and_who_asked():
+    header = line(drawn(frame()), "rollout")
+    assert header == "rollout greeter 1.0.0 → 2.0.0 acme/production ▶ ACTIVATING by ana, 11:57:00"
+
+
+def test_a_first_install_replaces_nothing():
+    shown = frame().model_copy(update={"replaces": None})
+    assert "greeter first install → 2.0.0" in line(drawn(shown), "rollout")
+
+
+def test_a_waiting_gate_counts_votes_and_its_time_down():
+    gate = FrameGate(
+        id="approval-d-1-promotion",
+        name="promotion",
+        approvals=1,
+        required=2,
+        expires_at=NOW + timedelta(minutes=14, seconds=5),
+        on_expiry="reject",
+    )
+    shown = frame(phase=Phase.WAITING_APPROVAL, step=4, gates=(gate,))
+    assert "॥ WAITING APPROVAL 1/2 (14m 05s left → reject)" in line(drawn(shown), "rollout")
+    assert "1/2 (13m 05s left" in line(drawn(shown, now=NOW + timedelta(minutes=1)), "rollout")
+
+
+def test_why_shows_the_message_plan_artifact_and_signer():
+    why = line(drawn(frame(message="wave 1 of 4: 1 nodes")), "why")
+    assert why.startswith(f"why wave 1 of 4: 1 nodes plan {plan().digest[:12]}…")
+    assert why.endswith("artifact sha256:91c291c291c2… ✔ signed by CN=release-key-3")
+
+
+def test_a_cause_and_a_frozen_lane_take_the_place_of_the_message():
+    cause = Cause(kind=CauseKind.ANALYSIS, message="errors 8.00 %, above the limit of 0.50 %")
+    shown = frame(phase=Phase.ROLLED_BACK_UNVERIFIED, cause=cause, message="x", frozen="node-03 is not back")
+    why = line(drawn(shown), "why")
+    assert "analysis: errors 8.00 %, above the limit" in why
+    assert "lane frozen: node-03 is not back" in why
+
+
+@pytest.mark.parametrize(
+    ("step", "phase", "steps"),
+    [
+        (
+            1,
+            Phase.ACTIVATING,
+            "▶ wave 1 (1): activate ○ gate promotion ○ wave 2 (2) ○ wave 3 (2) ○ wave 4 (5)",
+        ),
+        (4, Phase.WAITING_APPROVAL, "✔ wave 1 (1) ▶ gate promotion ○ wave 2 (2) ○ wave 3 (2) ○ wave 4 (5)"),
+        (8, Phase.ANALYZING, "✔ wave 1 (1) ✔ gate promotion ▶ wave 2 (2): analyze ○ wave 3 (2) ○ wave 4 (5)"),
+        (
+            8,
+            Phase.ROLLING_BACK,
+            "✔ wave 1 (1) ✔ gate promotion ✖ wave 2 (2): analyze ○ wave 3 (2) ○ wave 4 (5)",
+        ),
+        (17, Phase.COMPLETED, "✔ wave 1 (1) ✔ gate promotion ✔ wave 2 (2) ✔ wave 3 (2) ✔ wave 4 (5)"),
+    ],
+)
+def test_steps_are_marked(step, phase, steps):
+    assert line(drawn(frame(step=step, phase=phase)), "steps") == f"steps {steps}"
+
+
+def test_what_is_left_is_a_lower_bound_that_counts_down():
+    shown = frame(phase=Phase.ANALYZING, step=8, phase_since=NOW - timedelta(seconds=20))
+    assert line(drawn(shown), "left") == "left at least 2m 30s of analysis and bake"
+    earlier = frame(phase=Phase.ACTIVATING, step=1)
+    assert line(drawn(earlier), "left") == "left at least 4m 00s of analysis and bake and 1 gate"
+
+
+def test_nothing_is_left_at_the_end():
+    assert not [each for each in drawn(frame(phase=Phase.COMPLETED, step=17)) if each.startswith("left")]
+
+
+def test_health_shows_numbers_against_limits_and_why_not():
+    metrics = (
+        MetricVerdict(
+            metric="latency",
+            outcome=Outcome.PASS,
+            canary=0.0031,
+            baseline=0.003,
+            limit=0.028,
+            unit="s",
+            reason="-",
+        ),
+        MetricVerdict(
+            metric="errors",
+            outcome=Outcome.FAIL,
+            canary=0.08,
+            baseline=0.0,
+            limit=0.005,
+            unit="%",
+            reason="-",
+        ),
+        MetricVerdict(
+            metric="cpu", outcome=Outcome.INCONCLUSIVE, doubt=Doubt.UNDERPOWERED, unit="cores", reason="-"
+        ),
+    )
+    verdict = Verdict(outcome=Outcome.FAIL, reason="errors", metrics=metrics)
+    assert line(drawn(frame(verdict=verdict)), "health") == (
+        "health latency 3.1 ms (limit 28 ms, baseline 3 ms) PASS"
+        " | errors 8 % (limit 0.5 %, baseline 0 %) FAIL | cpu — INCONCLUSIVE underpowered"
+    )
+
+
+def test_nodes_are_counted_and_each_has_its_line():
+    lines = drawn(frame(states={"node-01": "verified", "node-02": "failed"}))
+    assert line(lines, "nodes") == "nodes 1 verified ✔ | 1 failed ✖ | 8 pending ○"
+    assert line(lines, "node-01") == "node-01 1.0.0 ✔ verified wave 1"
+    assert len([each for each in lines if each.startswith("node-")]) == 10
+
+
+def test_of_many_nodes_only_those_with_trouble_get_a_line():
+    lines = drawn(frame(nodes=100, states={"node-40": "failed", "node-41": "verified"}))
+    assert [each.split()[0] for each in lines if each.startswith("node-")] == ["node-40"]
+
+
+def test_a_notice_says_that_the_picture_may_be_old():
+    assert drawn(frame(), notice="http://h does not answer; trying again")[-1].startswith(
+        "⚠ http://h does not answer"
+    )
+
+
+def test_what_people_wrote_is_never_markup():
+    why = line(drawn(frame(message="[red]wave[/red] [1]")), "why")
+    assert "[red]wave[/red] [1]" in why
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-5, "0s"), (9, "9s"), (65, "1m 05s"), (3600, "1h 00m"), (86400 * 2 + 3 * 3600, "2d 03h")],
+)
+def test_durations_have_two_units_at_most(seconds, words):
+    assert duration(timedelta(seconds=seconds)) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [
+        (0.0123, "%", "1.23 %"),
+        (0.25, "s", "250 ms"),
+        (3 * 1048576, "bytes", "3 MiB"),
+        (0.5, "cores", "0.5 cores"),
+    ],
+)
+def test_amounts_have_units_that_people_read(value, unit, words):
+    assert amount(value, unit) == words
