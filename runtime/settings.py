@@ -21,6 +21,8 @@ from domain.errors import InvalidInput
 
 PREFIX: Final = "HOTSWAP_"
 FILE_VARIABLE: Final = "HOTSWAP_SETTINGS_FILE"
+# The command line reads these; they mean nothing to a process of the control plane and do no harm there.
+CLIENT_VARIABLES: Final = ("HOTSWAP_URL", "HOTSWAP_TOKEN")
 MEBIBYTE: Final = 1024 * 1024
 _PASSWORD_LENGTH = 16
 
@@ -149,9 +151,9 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 def known_names() -> frozenset[str]:
-    """Every environment variable that some process reads."""
+    """Every environment variable of ours that means something."""
     fields = {name for settings in ALL for name in settings.model_fields}
-    return frozenset({FILE_VARIABLE, *(PREFIX + name.upper() for name in fields)})
+    return frozenset({FILE_VARIABLE, *CLIENT_VARIABLES, *(PREFIX + name.upper() for name in fields)})
 
 
 def load(kind: type[AnySettings]) -> AnySettings:
