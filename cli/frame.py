@@ -6,6 +6,7 @@ from typing import Any
 from domain.analysis import Verdict
 from domain.base import Frozen
 from domain.deployment import Cause, Phase
+from domain.outcomes import NodeState
 from domain.plan import Plan
 
 
@@ -14,7 +15,7 @@ class FrameNode(Frozen):
 
     name: str
     wave: int
-    state: str
+    state: NodeState
     version: str | None = None
     message: str = ""
     at: datetime | None = None

@@ -11,10 +11,17 @@ from rich.text import Text
 from cli.frame import Frame, FrameGate, FrameNode
 from domain.analysis import MetricVerdict, Outcome
 from domain.deployment import Phase
+from domain.outcomes import NodeState
 from domain.plan import Analyze, Bake, Gate, Plan, Step
 
 ALL_NODES = 20  # up to this many nodes get a line each; of more, only those that someone must look at
-INTERESTING = ("failed", "rolling-back", "unverified", "activating", "verifying")
+INTERESTING = (
+    NodeState.FAILED,
+    NodeState.UNVERIFIED,
+    NodeState.ROLLING_BACK,
+    NodeState.ACTIVATING,
+    NodeState.ACTIVATED,
+)
 DIGEST_LENGTH = 12
 
 GOOD, BAD, BUSY, QUIET = "green", "bold red", "bold cyan", "dim"
@@ -32,14 +39,16 @@ PHASES = {
     Phase.QUEUED: ("◷", QUIET),
 }
 NODE_MARKS = {
-    "old": ("○", QUIET),
-    "pending": ("○", QUIET),
-    "staged": ("○", QUIET),
-    "activated": ("▶", BUSY),
-    "verified": ("✔", GOOD),
-    "failed": ("✖", BAD),
-    "rolled-back": ("↩", "yellow"),
-    "unverified": ("✖", BAD),
+    NodeState.PENDING: ("○", QUIET),
+    NodeState.STAGED: ("○", QUIET),
+    NodeState.OLD: ("○", QUIET),
+    NodeState.ACTIVATING: ("▶", BUSY),
+    NodeState.ACTIVATED: ("▶", BUSY),
+    NodeState.VERIFIED: ("✔", GOOD),
+    NodeState.FAILED: ("✖", BAD),
+    NodeState.ROLLING_BACK: ("↩", "bold yellow"),
+    NodeState.ROLLED_BACK: ("↩", "yellow"),
+    NodeState.UNVERIFIED: ("✖", BAD),
 }
 OUTCOMES = {Outcome.PASS: GOOD, Outcome.FAIL: BAD, Outcome.INCONCLUSIVE: "yellow"}
 
@@ -215,7 +224,7 @@ def _summary(nodes: Sequence[FrameNode]) -> Text:
     for state, count in Counter(node.state for node in nodes).items():
         if text.plain:
             text.append(" | ", QUIET)
-        mark, style = NODE_MARKS.get(state, ("▶", BUSY))
+        mark, style = NODE_MARKS[state]
         text.append(f"{count} {state} {mark}", style)
     return text
 
@@ -228,7 +237,7 @@ def _node_lines(nodes: Sequence[FrameNode]) -> Table:
         else [node for node in nodes if node.state in INTERESTING][:ALL_NODES]
     )
     for node in chosen:
-        mark, style = NODE_MARKS.get(node.state, ("▶", BUSY))
+        mark, style = NODE_MARKS[node.state]
         table.add_row(
             node.name,
             Text(node.version or "—"),
