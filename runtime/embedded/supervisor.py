@@ -128,8 +128,7 @@ class Supervisor:
         keeper = self._keepers.pop(part.name, None)
         if keeper is not None:
             keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeper
+            await asyncio.gather(keeper, return_exceptions=True)  # what it failed of, start has raised
         child = self._children.get(part.name)
         if child is None and part.name in self._survivors:
             child = self._child(part)

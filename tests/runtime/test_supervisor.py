@@ -97,6 +97,15 @@ async def test_a_start_that_ends_at_once_fails_with_the_logs_last_words(tmp_path
     assert len((tmp_path / "tries").read_text().split()) == rules.START_ATTEMPTS
 
 
+async def test_after_a_failed_start_everything_can_be_stopped(tmp_path, state, supervise):
+    one, good, bad = supervise(), part(tmp_path, "good"), part(tmp_path, "bad", "exit 1")
+    with pytest.raises(StartFailed):
+        await one.start(good, bad)
+    await one.stop([good, bad])
+    assert {each.status for each in load(state).parts.values()} == {PartStatus.STOPPED}
+    assert load(state).survivors() == {}
+
+
 async def test_a_part_that_never_gets_ready_is_ended(tmp_path, state, supervise):
     with pytest.raises(StartFailed, match="not ready within 0 s"):
         await supervise().start(
