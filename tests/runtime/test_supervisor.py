@@ -190,6 +190,7 @@ async def test_a_part_that_cleans_up_is_started_once_more_when_it_was_killed_bef
     process = noted(state).process
     process.send(signal.SIGKILL)
     await until(lambda: not process.alive())
+    (tmp_path / "thing.ready").unlink()
     await supervise().stop([thing])
     assert (tmp_path / "clean").exists()
     assert noted(state).status is PartStatus.STOPPED
