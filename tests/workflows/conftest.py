@@ -31,11 +31,13 @@ class Stage:
     def client(self) -> Client:
         return self.env.client
 
-    async def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
-        """Let workflow time pass, a little at a time, until the condition holds."""
+    async def until(
+        self, condition: Callable[[], object], seconds: float = 30, *, skipping: bool = True
+    ) -> None:
+        """Wait until the condition holds; while `skipping`, workflow time passes, a little at a time."""
         async with asyncio.timeout(seconds):
             while not condition():
-                await self.env.sleep(1)
+                await (self.env.sleep(5) if skipping else asyncio.sleep(0.02))
 
     async def deploy(self, name: str | None = None) -> WorkflowHandle[DeploymentWorkflow, DeploymentResult]:
         name = name or uuid.uuid4().hex[:8]
@@ -55,13 +57,10 @@ class Stage:
 Opener = Callable[..., AbstractAsyncContextManager[Stage]]
 
 
-@pytest.fixture
-def stage(time_skipping: WorkflowEnvironment) -> Opener:
-    """`async with stage(world) as stage:` runs both workers around the block."""
-
+def opener(env: WorkflowEnvironment) -> Opener:
     @asynccontextmanager
     async def open_stage(world: World, **options: object) -> AsyncIterator[Stage]:
-        client = time_skipping.client
+        client = env.client
         control = Worker(
             client,
             task_queue=CONTROL_QUEUE,
@@ -71,6 +70,18 @@ def stage(time_skipping: WorkflowEnvironment) -> Opener:
             **options,
         )
         async with control, Worker(client, task_queue=NODE_QUEUE, activities=world.activities):
-            yield Stage(env=time_skipping, world=world)
+            yield Stage(env=env, world=world)
 
     return open_stage
+
+
+@pytest.fixture
+def stage(time_skipping: WorkflowEnvironment) -> Opener:
+    """`async with stage(world) as scene:` runs both workers around the block, in skipped time."""
+    return opener(time_skipping)
+
+
+@pytest.fixture
+def real_stage(temporal: WorkflowEnvironment) -> Opener:
+    """The same on a real server, which unlike the time-skipping one tells parents of terminated children."""
+    return opener(temporal)

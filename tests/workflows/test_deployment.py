@@ -16,6 +16,7 @@ from domain.strategy import Direct
 from tests.workflows.world import ANALYSIS, World
 
 NO_GATE = EnvironmentPolicy(analysis=ANALYSIS)
+EARLY_GATE = EnvironmentPolicy(gates=(GateRule(name="promotion", before_wave=1),), analysis=ANALYSIS)
 
 
 def refusing(wanted: str, *actions: str) -> Callable[[str, str], str | None]:
@@ -132,8 +133,7 @@ async def test_a_rejection_after_the_first_wave_takes_it_back(stage):
 
 
 async def test_a_rejection_before_anything_moved_is_just_rejected(stage):
-    gates = (GateRule(name="promotion", before_wave=1),)
-    async with stage(World(policy=EnvironmentPolicy(gates=gates, analysis=ANALYSIS))) as scene:
+    async with stage(World(policy=EARLY_GATE)) as scene:
         handle = await scene.deploy("d-early")
         await vote(scene, "d-early", Decision.REJECT)
         result = await handle.result()
@@ -222,8 +222,8 @@ async def test_the_status_query_and_the_details_tell_where_it_stands(stage):
         assert (await handle.result()).phase is Phase.ROLLED_BACK_VERIFIED
 
 
-async def test_a_gate_that_is_terminated_from_the_console_stops_the_rollout(stage):
-    async with stage(World()) as scene:
+async def test_a_gate_that_is_terminated_from_the_console_stops_the_rollout(real_stage):
+    async with real_stage(World(policy=EARLY_GATE)) as scene:
         handle = await scene.deploy("d-gate-gone")
         await scene.until(lambda: scene.world.polls)
         try:
@@ -231,4 +231,4 @@ async def test_a_gate_that_is_terminated_from_the_console_stops_the_rollout(stag
         except RPCError as error:
             pytest.fail(f"terminate was refused: {error}")
         result = await handle.result()
-    assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.TERMINATED)
+    assert (result.phase, result.cause.kind) == (Phase.FAILED, CauseKind.TERMINATED)

@@ -62,6 +62,7 @@ class World:
     verdict: Callable[[Look], Outcome] = lambda _look: Outcome.PASS
     blocked: asyncio.Event | None = None
     starts: list[str] = field(default_factory=list)
+    lane_looks: int = 0
 
     def __post_init__(self) -> None:
         self.fleet = [
@@ -103,6 +104,7 @@ class World:
 
     @activity.defn(name="load_lane")
     async def load_lane(self, lane: LaneInput) -> LaneView:
+        self.lane_looks += 1
         ended = {
             entry.deployment: entry.phase for entry in self.progress if entry.phase and entry.phase.terminal
         }
