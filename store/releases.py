@@ -72,10 +72,19 @@ async def insert(
     )
     if await session.scalar(statement) is not None:
         return True
-    stored = await get(session, tenant, ref.module, ref.version)
-    if stored.ref.digest != ref.digest:
-        raise Conflict(f"{ref} was pushed before with other bytes: versions are immutable", field="version")
+    await refuse_other_bytes(session, tenant, ref)
     return False
+
+
+async def refuse_other_bytes(session: AsyncSession, tenant: str, ref: ReleaseRef) -> None:
+    """See that a version is either new or the very same.
+
+    Raises:
+        Conflict: the version is there with other bytes.
+    """
+    row = await session.get(ReleaseRow, (tenant, ref.module, ref.version))
+    if row is not None and row.digest != ref.digest:
+        raise Conflict(f"{ref} was pushed before with other bytes: versions are immutable", field="version")
 
 
 async def list_page(

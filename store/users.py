@@ -18,7 +18,7 @@ async def find(session: AsyncSession, tenant: str, username: str) -> StoredUser 
 
 async def insert(
     session: AsyncSession, tenant: str, *, username: str, password_hash: str, role: Role
-) -> None:
+) -> StoredUser:
     """Add a user.
 
     Raises:
@@ -28,10 +28,12 @@ async def insert(
         upsert(UserRow)
         .values(tenant=tenant, username=username, password_hash=password_hash, role=role)
         .on_conflict_do_nothing()
-        .returning(UserRow.username)
+        .returning(UserRow)
     )
-    if await session.scalar(statement) is None:
+    row = await session.scalar(statement)
+    if row is None:
         raise Conflict(f"user {username!r} exists", field="username")
+    return StoredUser.model_validate(row, from_attributes=True)
 
 
 async def list_page(

@@ -1,0 +1,58 @@
+"""`python -m api`: serve until SIGINT or SIGTERM."""
+
+import asyncio
+import contextlib
+import logging
+import sys
+from typing import Final
+
+import uvicorn
+
+from api.application import create_app
+from api.lanes import keep
+from api.services import open_services
+from domain.errors import InvalidInput
+from runtime import settings
+from runtime.settings import ApiSettings
+
+# Streams of events have no end of their own; the rest of the requests is done long before.
+SHUTDOWN_SECONDS: Final = 5
+
+
+async def serve(configuration: ApiSettings) -> None:
+    """Open everything, answer requests, look after the lanes."""
+    async with open_services(configuration) as services:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(services),
+                host=configuration.api_host,
+                port=configuration.api_port,
+                log_level=configuration.log_level,
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+        )
+        keeper = asyncio.create_task(keep(services.temporal, services.database))
+        try:
+            await server.serve()
+        finally:
+            keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeper
+
+
+def main() -> int:
+    """Serve; 1 when the settings do not allow it."""
+    try:
+        configuration = settings.load(ApiSettings)
+        logging.basicConfig(level=configuration.log_level.upper(), format="%(asctime)s %(name)s %(message)s")
+        asyncio.run(serve(configuration))
+    except InvalidInput as error:
+        sys.stderr.write(f"{error.message}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

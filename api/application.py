@@ -1,0 +1,47 @@
+"""The application: routes, problem documents, middleware."""
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from api import problems
+from api.links import PREFIX
+from api.metrics import Metrics
+from api.middleware import BodyLimit, Tracing
+from api.problems import Problem
+from api.routes import approvals, auth, clusters, commands, deployments, events, health, modules, nodes
+from api.services import Services
+
+MAX_BODY_BYTES = 1 << 20  # of anything but a bundle
+_ERRORS: dict[int | str, dict[str, object]] = {
+    "4XX": {"model": Problem, "description": "A problem document (RFC 9457)."},
+    "5XX": {"model": Problem, "description": "A problem document (RFC 9457)."},
+}
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application over open services."""
+    app = FastAPI(
+        title="Hotswap",
+        description="Rolls signed modules out to fleets of nodes, durably.",
+        version=version("hotswap"),
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=f"{PREFIX}/docs",
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    app.state.metrics = Metrics()
+    problems.install(app)
+    for room in (auth, deployments, commands, events, approvals, modules, clusters, nodes):
+        app.include_router(room.router, prefix=PREFIX, responses=_ERRORS)
+    app.include_router(health.router)
+    bundles, bundle_bytes = PREFIX + modules.PATH, services.settings.max_bundle_bytes + modules.FORM_OVERHEAD
+
+    def limit_of(path: str) -> int:
+        return bundle_bytes if path == bundles else MAX_BODY_BYTES
+
+    app.add_middleware(BodyLimit, limit_of=limit_of)
+    app.add_middleware(Tracing, metrics=app.state.metrics)
+    return app

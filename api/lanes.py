@@ -1,0 +1,101 @@
+"""Handing deployments to their lanes, so that no accepted one is ever forgotten.
+
+The row is the hand-over: a lane reads from the store what waits, a signal only wakes it. A request wakes
+its lane at once; whatever was missed (this process died between the commit and the signal, Temporal was
+away, somebody terminated the lane) is made good by `keep`.
+"""
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError
+
+from domain.messages import LaneInput
+from domain.names import CONTROL_QUEUE, lane_id
+from store import lanes
+from store.database import Database
+
+_log = logging.getLogger(__name__)
+
+LANE_WORKFLOW: Final = "LaneWorkflow"
+PATIENCE: Final = timedelta(seconds=3)  # a request waits no longer for Temporal
+KEEP_EVERY: Final = 10.0  # seconds
+
+
+async def wake(client: Client, tenant: str, environment: str, *, signal: str, body: object) -> None:
+    """Signal the lane, starting it if need be.
+
+    Raises:
+        RPCError: Temporal does not answer, or refuses.
+    """
+    await client.start_workflow(
+        LANE_WORKFLOW,
+        LaneInput(tenant=tenant, environment=environment),
+        id=lane_id(tenant, environment),
+        task_queue=CONTROL_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        start_signal=signal,
+        start_signal_args=[body],
+        static_summary=f"lane of {tenant}/{environment}",
+        rpc_timeout=PATIENCE,
+    )
+
+
+async def submit(client: Client, tenant: str, environment: str, deployment: str) -> None:
+    """Tell the lane of a new deployment; when Temporal is away, `keep` does it later."""
+    try:
+        await wake(client, tenant, environment, signal="submit", body={"deployment": deployment})
+    except RPCError as error:
+        _log.warning("%s waits for its lane to be woken: %s", deployment, error)
+
+
+async def keep(client: Client, database: Database) -> None:
+    """For ever: see to it that every lane with work runs and knows of what waits."""
+    told: frozenset[str] = frozenset()
+    while True:
+        await asyncio.sleep(KEEP_EVERY)
+        try:
+            told = await look_after(client, database, told)
+        except (RPCError, DBAPIError, PoolTimeout) as error:
+            _log.warning("lanes are not looked after: %s", error)
+
+
+async def look_after(client: Client, database: Database, told: frozenset[str]) -> frozenset[str]:
+    """One round: start the lanes that do not run, and signal each waiting deployment once.
+
+    Args:
+        client: Temporal's.
+        database: the store.
+        told: the waiting deployments that were signalled in earlier rounds.
+
+    Returns:
+        Those that still wait and were signalled now or then.
+    """
+    async with database.transaction() as session:
+        open_lanes = await lanes.with_work(session)
+    for lane in open_lanes:
+        fresh = [deployment for deployment in lane.queued if deployment not in told]
+        if fresh:
+            await wake(client, lane.tenant, lane.environment, signal="submit", body={"deployment": fresh[-1]})
+        else:
+            await _ensure_running(client, lane.tenant, lane.environment)
+    return frozenset(deployment for lane in open_lanes for deployment in lane.queued)
+
+
+async def _ensure_running(client: Client, tenant: str, environment: str) -> None:
+    """Start the lane unless it runs; one that runs does not notice."""
+    await client.start_workflow(
+        LANE_WORKFLOW,
+        LaneInput(tenant=tenant, environment=environment),
+        id=lane_id(tenant, environment),
+        task_queue=CONTROL_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary=f"lane of {tenant}/{environment}",
+        rpc_timeout=PATIENCE,
+    )

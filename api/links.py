@@ -1,0 +1,34 @@
+"""Where to go from an object: in the API and in the Temporal console."""
+
+from typing import Final
+from urllib.parse import quote
+
+from domain.names import deployment_workflow_id
+from runtime.settings import ApiSettings
+
+PREFIX: Final = "/api/v1"
+
+
+def deployment_links(settings: ApiSettings, deployment: str) -> dict[str, str]:
+    """Of a deployment: itself, its events, its page in the console."""
+    own = f"{PREFIX}/deployments/{deployment}"
+    return {
+        "self": own,
+        "events": f"{own}/events",
+        "console": console(settings, deployment_workflow_id(deployment)),
+    }
+
+
+def approval_links(settings: ApiSettings, approval: str, deployment: str) -> dict[str, str]:
+    """Of a gate: itself, its deployment, its page in the console."""
+    return {
+        "self": f"{PREFIX}/approvals/{approval}",
+        "deployment": f"{PREFIX}/deployments/{deployment}",
+        "console": console(settings, approval),
+    }
+
+
+def console(settings: ApiSettings, workflow_id: str) -> str:
+    """A workflow's page in the Temporal console."""
+    base = settings.temporal_ui_url.rstrip("/")
+    return f"{base}/namespaces/{quote(settings.temporal_namespace)}/workflows/{quote(workflow_id, safe='')}"

@@ -1,0 +1,78 @@
+"""Around every request: a trace id, the numbers for /metrics, and a limit on the body."""
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.metrics import Metrics
+
+# W3C Trace Context: version, trace id, parent id, flags.
+_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
+
+
+class Tracing:
+    """Takes the caller's trace id or makes one; counts and times the request under its route."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = _TRACEPARENT.match(Headers(scope=scope).get("traceparent", ""))
+        trace_id = given.group(1) if given else secrets.token_hex(16)
+        scope.setdefault("state", {})["trace_id"] = trace_id
+        status = HTTPStatus.INTERNAL_SERVER_ERROR.value
+        began = time.perf_counter()
+
+        async def send_traced(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Trace-Id"] = trace_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_traced)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.request(scope["method"], route, status, time.perf_counter() - began)
+
+
+class BodyLimit:
+    """Stops reading a body that is too large, whatever its headers say.
+
+    Args:
+        app: what is behind.
+        limit_of: the limit in bytes for a path.
+    """
+
+    def __init__(self, app: ASGIApp, limit_of: Callable[[str], int]) -> None:
+        self._app = app
+        self._limit_of = limit_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit, taken = self._limit_of(scope["path"]), 0
+
+        async def receive_limited() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > limit:
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {limit} bytes")
+            return message
+
+        await self._app(scope, receive_limited, send)

@@ -1,0 +1,177 @@
+"""Errors as problem documents (RFC 9457), with a stable code, the field at fault and a trace id."""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy import exc as sql
+from starlette.exceptions import HTTPException
+from temporalio.service import RPCError
+
+from domain import errors
+
+_log = logging.getLogger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+# The nearest class of an error's own line of descent decides.
+_STATUS: Final[dict[type[errors.HotswapError], HTTPStatus]] = {
+    errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.SignatureRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.BundleTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.Conflict: HTTPStatus.CONFLICT,
+    errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
+    errors.NodeError: HTTPStatus.BAD_GATEWAY,
+}
+_CODES: Final = {
+    HTTPStatus.BAD_REQUEST: errors.InvalidInput.code,
+    HTTPStatus.NOT_FOUND: errors.NotFound.code,
+    HTTPStatus.METHOD_NOT_ALLOWED: "method-not-allowed",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body-too-large",
+}
+_UNAVAILABLE: Final = (sql.OperationalError, sql.InterfaceError, sql.TimeoutError, RPCError)
+_RETRY_AFTER: Final = "5"  # seconds
+
+
+class FieldError(BaseModel):
+    """One field and what is wrong with it; `code` is pydantic's name of the rule."""
+
+    field: str
+    code: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457, with our extensions: code, field, errors, trace_id."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    field: str | None = None
+    errors: list[FieldError] = []
+    trace_id: str
+
+
+class Unavailable(errors.HotswapError):
+    """The database or Temporal does not answer; worth another try."""
+
+    code = "unavailable"
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error with a problem document."""
+    app.add_exception_handler(errors.HotswapError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    for kind in _UNAVAILABLE:
+        app.add_exception_handler(kind, _unavailable)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def status_of(error: errors.HotswapError) -> HTTPStatus:
+    """The HTTP status of an error of ours."""
+    for kind in type(error).__mro__:
+        if kind in _STATUS:
+            return _STATUS[kind]
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, errors.HotswapError):
+        raise error
+    status = status_of(error)
+    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+        return await _unexpected(request, error)
+    return _answer(request, status, error.code, error.message, field=error.field)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    found = [
+        FieldError(field=_field(each["loc"]), code=each["type"], message=each["msg"])
+        for each in error.errors()
+    ]
+    told = "; ".join(f"{each.field}: {each.message}" for each in found)
+    return _answer(
+        request,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        errors.InvalidInput.code,
+        told,
+        field=found[0].field if found else None,
+        wrong=found,
+    )
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    status = HTTPStatus(error.status_code)
+    code = _CODES.get(status, status.phrase.lower().replace(" ", "-"))
+    return _answer(request, status, code, str(error.detail), headers=error.headers)
+
+
+async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    _log.warning("%s %s: %s", request.method, request.url.path, error)
+    return _answer(
+        request,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        Unavailable.code,
+        "the database or Temporal does not answer; try again",
+        headers={"Retry-After": _RETRY_AFTER},
+    )
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    """Say nothing of the inside; the log has it, under the trace id."""
+    _log.error("trace %s: %s %s failed", _trace_id(request), request.method, request.url.path, exc_info=error)
+    return _answer(
+        request,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        errors.HotswapError.code,
+        "an error of ours; quote the trace id when you report it",
+    )
+
+
+def _answer(
+    request: Request,
+    status: HTTPStatus,
+    code: str,
+    detail: str,
+    *,
+    field: str | None = None,
+    wrong: Sequence[FieldError] = (),
+    headers: Any = None,
+) -> JSONResponse:
+    problem = Problem(
+        type=f"urn:hotswap:problem:{code}",
+        title=code.replace("-", " ").capitalize(),
+        status=status,
+        detail=detail,
+        code=code,
+        field=field,
+        errors=list(wrong),
+        trace_id=_trace_id(request),
+    )
+    extra = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else {}
+    return JSONResponse(
+        problem.model_dump(), status, headers={**(headers or {}), **extra}, media_type=MEDIA_TYPE
+    )
+
+
+def _trace_id(request: Request) -> str:
+    return str(getattr(request.state, "trace_id", "-"))
+
+
+def _field(location: Sequence[object]) -> str:
+    """The path to a field, without the part of the request that it came in."""
+    inner = location[1:] if len(location) > 1 else location
+    return ".".join(str(part) for part in inner)

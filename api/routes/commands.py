@@ -1,0 +1,132 @@
+"""Orders to a deployment: pause, resume, promote, abort, rollback."""
+
+import secrets
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Response
+from pydantic import StringConstraints
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.access import Caller, Deployer
+from api.routes.deployments import accepted, shown
+from api.services import Hands, Services
+from api.views.deployment import DeploymentDetail
+from domain.base import Strict
+from domain.command import CommandBody, CommandName
+from domain.deployment import Cause, CauseKind, Phase
+from domain.errors import Conflict
+from domain.names import deployment_workflow_id
+from store import deployments
+
+router = APIRouter(prefix="/deployments", tags=["deployments"])
+
+Reason = Annotated[str, StringConstraints(max_length=1000)]
+_OVER: Final = "deployment {} is {}: there is nothing left to {}"
+
+
+class Order(Strict):
+    """Why."""
+
+    reason: Reason = ""
+
+
+class RollbackOrder(Strict):
+    """Why a deployment is to be taken back."""
+
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+
+
+@router.post("/{deployment}/pause", status_code=HTTPStatus.ACCEPTED)
+async def pause(deployment: str, caller: Deployer, hands: Hands, body: Order = Order()) -> DeploymentDetail:
+    """Start nothing further after the present step."""
+    return await _order(hands, caller, deployment, CommandName.PAUSE, body.reason)
+
+
+@router.post("/{deployment}/resume", status_code=HTTPStatus.ACCEPTED)
+async def resume(deployment: str, caller: Deployer, hands: Hands, body: Order = Order()) -> DeploymentDetail:
+    """Go on after a pause."""
+    return await _order(hands, caller, deployment, CommandName.RESUME, body.reason)
+
+
+@router.post("/{deployment}/promote", status_code=HTTPStatus.ACCEPTED)
+async def promote(deployment: str, caller: Deployer, hands: Hands, body: Order = Order()) -> DeploymentDetail:
+    """Skip the present bake, analysis or hold; never a gate."""
+    return await _order(hands, caller, deployment, CommandName.PROMOTE, body.reason)
+
+
+@router.post("/{deployment}/abort", status_code=HTTPStatus.ACCEPTED)
+async def abort(deployment: str, caller: Deployer, hands: Hands, body: Order = Order()) -> DeploymentDetail:
+    """Stop, and take back what was changed."""
+    return await _abort(hands, caller, deployment, body.reason)
+
+
+@router.post("/{deployment}/rollback", status_code=HTTPStatus.ACCEPTED)
+async def roll_back(
+    deployment: str, body: RollbackOrder, caller: Deployer, hands: Hands, response: Response
+) -> DeploymentDetail:
+    """Take a deployment back: abort it while it is under way, undo it when it has completed.
+
+    Undoing is a deployment of its own, which waits for its turn; only the latest deployment of a module
+    in its environment can be undone.
+    """
+    present = await shown(hands, caller, deployment)
+    if not present.phase.terminal:
+        return await _abort(hands, caller, deployment, body.reason)
+    record = secrets.token_hex(8)
+    async with hands.database.transaction() as session:
+        newest = await deployments.newest_of_module(
+            session, caller.tenant, present.environment, present.module
+        )
+        if present.phase is not Phase.COMPLETED:
+            raise Conflict(_OVER.format(deployment, present.phase, "take back"))
+        if newest != deployment:
+            raise Conflict(f"deployment {newest} of {present.module} came later: take that one back first")
+        await deployments.insert(
+            session,
+            caller.tenant,
+            deployment=record,
+            environment=present.environment,
+            module=present.module,
+            version=present.version,
+            requester=caller.username,
+            description=body.reason,
+            rolls_back=deployment,
+        )
+    return await accepted(hands, caller, record, response)
+
+
+async def _abort(hands: Services, caller: Caller, deployment: str, reason: str) -> DeploymentDetail:
+    """One that still waits for its turn is withdrawn; one under way gets the signal."""
+    words = f"abort by {caller.username}{': ' + reason if reason else ''}"
+    cause = Cause(kind=CauseKind.ABORTED, message=words, actor=caller.username)
+    async with hands.database.transaction() as session:
+        withdrawn = await deployments.withdraw(session, caller.tenant, deployment, cause)
+    if withdrawn:
+        return await shown(hands, caller, deployment)
+    return await _order(hands, caller, deployment, CommandName.ABORT, reason)
+
+
+async def _order(
+    hands: Services, caller: Caller, deployment: str, command: CommandName, reason: str
+) -> DeploymentDetail:
+    """Send the signal, with a token that proves who orders."""
+    present = await shown(hands, caller, deployment)
+    if present.phase.terminal or present.phase in (Phase.ROLLING_BACK, Phase.QUEUED):
+        raise Conflict(_OVER.format(deployment, present.phase, command))
+    minted = hands.minter.command(
+        tenant=caller.tenant,
+        actor=caller.username,
+        role=caller.role,
+        deployment=deployment,
+        command=command,
+    )
+    body = CommandBody(actor=caller.username, reason=reason, token=minted.token)
+    handle = hands.temporal.get_workflow_handle(deployment_workflow_id(deployment))
+    try:
+        await handle.signal(command, body)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise Conflict(f"deployment {deployment} does not run any more") from error
+        raise
+    return present

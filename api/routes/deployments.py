@@ -1,0 +1,168 @@
+"""Deployments: asked for, listed, shown."""
+
+import hashlib
+import secrets
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import BeforeValidator, StringConstraints
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.access import Caller, Deployer, Viewer
+from api.lanes import submit
+from api.paging import PageOf, PageQuery, cursor_of, time_and_names
+from api.services import Hands, Services
+from api.views.deployment import DeploymentDetail, DeploymentItem, DeploymentParts, detail
+from domain.base import Strict
+from domain.deployment import Phase
+from domain.errors import InvalidInput, NotFound, PlanImpossible
+from domain.names import EnvironmentName, ModuleName, Version
+from domain.strategy import Strategy
+from store import analyses, deployments, environments, idempotency, nodes, polls, releases
+
+router = APIRouter(prefix="/deployments", tags=["deployments"])
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(min_length=1, max_length=255, description="The same key again finds what the first request made."),
+]
+
+
+def _named(strategy: Any) -> Any:
+    return {"kind": strategy} if isinstance(strategy, str) else strategy
+
+
+class NewDeployment(Strict):
+    """What to bring where.
+
+    Without a strategy the environment's policy decides; a bare name stands for its defaults.
+    """
+
+    module: ModuleName
+    version: Version
+    environment: EnvironmentName
+    strategy: Annotated[Strategy | None, BeforeValidator(_named)] = None
+    description: Annotated[str, StringConstraints(max_length=1000)] = ""
+
+
+class DeploymentQuery(PageQuery):
+    """Which deployments to list."""
+
+    environment: EnvironmentName | None = None
+    phase: Phase | None = None
+    module: ModuleName | None = None
+
+
+@router.post("", status_code=HTTPStatus.ACCEPTED)
+async def deploy(
+    body: NewDeployment,
+    caller: Deployer,
+    hands: Hands,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> DeploymentDetail:
+    """Queue a deployment in its environment's lane."""
+    asked = secrets.token_hex(8)
+    async with hands.database.transaction() as session:
+        await _admit(session, caller.tenant, body)
+        deployment = asked
+        if idempotency_key is not None:
+            deployment = await idempotency.claim(
+                session,
+                caller.tenant,
+                caller.username,
+                key=idempotency_key,
+                body_digest=hashlib.sha256(body.model_dump_json().encode()).hexdigest(),
+                deployment=asked,
+            )
+        if deployment == asked:
+            await deployments.insert(
+                session,
+                caller.tenant,
+                deployment=deployment,
+                environment=body.environment,
+                module=body.module,
+                version=body.version,
+                requester=caller.username,
+                strategy=body.strategy,
+                description=body.description,
+            )
+    return await accepted(hands, caller, deployment, response)
+
+
+async def _admit(session: AsyncSession, tenant: str, body: NewDeployment) -> None:
+    """Refuse what cannot be, before anything is written.
+
+    Raises:
+        InvalidInput: `field` names what is unknown, or empty.
+    """
+    try:
+        await environments.get(session, tenant, body.environment)
+        await releases.get(session, tenant, body.module, body.version)
+    except NotFound as error:
+        known = (await releases.list_page(session, tenant, module=body.module, limit=1)).items
+        field = error.field or ("version" if known else "module")
+        raise InvalidInput(error.message, field=field) from error
+    if not await nodes.of_environment(session, tenant, body.environment):
+        raise PlanImpossible(f"environment {body.environment!r} has no nodes", field="environment")
+
+
+@router.get("")
+async def list_deployments(
+    query: Annotated[DeploymentQuery, Query()], caller: Viewer, hands: Hands
+) -> PageOf[DeploymentItem]:
+    """Deployments, newest first."""
+    async with hands.database.transaction() as session:
+        known = {each.name: each for each in await environments.of_tenant(session, caller.tenant)}
+        page = await deployments.list_page(
+            session,
+            caller.tenant,
+            environment=query.environment,
+            phase=query.phase,
+            module=query.module,
+            before=time_and_names(query.cursor, 1),
+            limit=query.limit,
+        )
+    items = [
+        DeploymentItem.of(each, tenant=caller.tenant, environments=known, settings=hands.settings)
+        for each in page.items
+    ]
+    last = page.items[-1] if page.more else None
+    return PageOf(items=items, next_cursor=cursor_of(last.created_at, last.id) if last else None)
+
+
+@router.get("/{deployment}")
+async def get_deployment(deployment: str, caller: Viewer, hands: Hands) -> DeploymentDetail:
+    """One deployment with its plan, steps, gates, last verdict and nodes."""
+    return await shown(hands, caller, deployment)
+
+
+async def accepted(hands: Services, caller: Caller, deployment: str, response: Response) -> DeploymentDetail:
+    """Wake the lane of a deployment that was queued, and say where to look."""
+    answer = await shown(hands, caller, deployment)
+    if answer.phase is Phase.QUEUED:
+        await submit(hands.temporal, caller.tenant, answer.environment, deployment)
+    response.headers["Location"] = answer.links["self"]
+    return answer
+
+
+async def shown(hands: Services, caller: Caller, deployment: str) -> DeploymentDetail:
+    """A deployment in full, as it stands now.
+
+    Raises:
+        NotFound: no such deployment of the caller's tenant.
+    """
+    tenant = caller.tenant
+    async with hands.database.transaction() as session:
+        stored = await deployments.get(session, tenant, deployment)
+        release = await releases.by_ref(session, tenant, stored.release)
+        parts = DeploymentParts(
+            deployment=stored,
+            environment=await environments.get(session, tenant, stored.environment),
+            nodes=await deployments.nodes_of(session, tenant, deployment),
+            polls=await polls.of_deployment(session, tenant, deployment),
+            look=await analyses.latest(session, tenant, deployment),
+            signer=release.signer,
+        )
+    return detail(parts, tenant=tenant, settings=hands.settings)

@@ -1,0 +1,83 @@
+"""The live stream of one deployment: server-sent events (HTML standard, "Server-sent events")."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from api.access import Viewer
+from api.services import Hands
+from domain.errors import InvalidInput
+from store import deployments, events
+from store.database import Database
+from store.records import StoredEvent
+
+router = APIRouter(prefix="/deployments", tags=["deployments"])
+
+LOOK_EVERY: Final = 0.5  # seconds between two looks at the store
+KEEP_ALIVE: Final = 15  # seconds of silence after which a comment is sent
+
+
+@router.get(
+    "/{deployment}/events",
+    response_class=EventSourceResponse,
+    responses={HTTPStatus.NO_CONTENT: {"description": "It has ended and every event was seen."}},
+)
+async def stream(
+    deployment: str,
+    caller: Viewer,
+    hands: Hands,
+    last_event_id: Annotated[str | None, Header(max_length=20)] = None,
+) -> Response:
+    """All events from the one after Last-Event-ID on, as they happen; ends with the deployment."""
+    cursor = _cursor(last_event_id)
+    async with hands.database.transaction() as session:
+        stored = await deployments.get(session, caller.tenant, deployment)
+        waiting = await events.after(session, caller.tenant, deployment, cursor, limit=1)
+    if stored.phase.terminal and not waiting and last_event_id is not None:
+        return Response(status_code=HTTPStatus.NO_CONTENT)  # tells a browser not to come back
+    found = _follow(hands.database, caller.tenant, deployment, cursor)
+    return EventSourceResponse(found, ping=KEEP_ALIVE, headers={"Cache-Control": "no-store"})
+
+
+async def _follow(
+    database: Database, tenant: str, deployment: str, cursor: int
+) -> AsyncIterator[ServerSentEvent]:
+    """Event after event, until the deployment has ended and none is left.
+
+    The phase is read before the events: an end that is seen has its events in the store already.
+    """
+    while True:
+        async with database.transaction() as session:
+            over = (await deployments.get(session, tenant, deployment)).phase.terminal
+        async with database.transaction() as session:
+            found = await events.after(session, tenant, deployment, cursor)
+        for event in found:
+            yield _sent(event)
+            cursor = event.id
+        if over and not found:
+            return
+        if not found:
+            await asyncio.sleep(LOOK_EVERY)
+
+
+def _sent(event: StoredEvent) -> ServerSentEvent:
+    content = {
+        **event.payload,
+        "id": event.id,
+        "kind": event.kind,
+        "deployment": event.deployment,
+        "at": event.at.isoformat(),
+    }
+    return ServerSentEvent(id=str(event.id), event=event.kind, data=json.dumps(content, ensure_ascii=False))
+
+
+def _cursor(last_event_id: str | None) -> int:
+    try:
+        return max(0, int(last_event_id or 0))
+    except ValueError as error:
+        raise InvalidInput("not an id of an event", field="Last-Event-ID") from error

@@ -1,0 +1,89 @@
+"""What the routes work with: opened once per process, closed at its end."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+from temporalio.client import Client
+
+from api.passwords import Passwords
+from bundles.trust import TrustStore
+from clients.agent import AgentClient
+from domain.errors import InvalidInput, Unauthenticated
+from runtime import temporal
+from runtime.settings import ApiSettings
+from runtime.tokens import TokenMinter, TokenReader
+from store.bundles import BundleDirectory
+from store.database import Database
+
+
+@dataclass(frozen=True)
+class Services:
+    """The API's hands."""
+
+    settings: ApiSettings
+    database: Database
+    temporal: Client
+    agents: AgentClient
+    bundles: BundleDirectory
+    passwords: Passwords
+    minter: TokenMinter
+    reader: TokenReader
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """The services of the application that a request came to."""
+    services: Services = connection.app.state.services
+    return services
+
+
+Hands = Annotated[Services, Depends(services_of)]
+
+
+@asynccontextmanager
+async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
+    """Open everything that the settings name.
+
+    Raises:
+        InvalidInput: keys or trust roots are unusable; `field` names the setting.
+        RuntimeError: Temporal does not answer.
+    """
+    minter, reader = token_keys(settings)
+    TrustStore.load(settings.trust_directory)
+    agents = AgentClient(ca=settings.tls_ca, certificate=settings.tls_certificate, key=settings.tls_key)
+    client = await temporal.connect(settings, identity="hotswap-api")
+    database = Database(settings.database_url)
+    try:
+        async with agents:
+            yield Services(
+                settings=settings,
+                database=database,
+                temporal=client,
+                agents=agents,
+                bundles=BundleDirectory(settings.bundle_directory),
+                passwords=Passwords(),
+                minter=minter,
+                reader=reader,
+            )
+    finally:
+        await database.dispose()
+
+
+def token_keys(settings: ApiSettings) -> tuple[TokenMinter, TokenReader]:
+    """The two halves of the token key.
+
+    Raises:
+        InvalidInput: a half is unusable, or they do not belong together.
+    """
+    minter = TokenMinter.load(settings.jwt_private_key_file)
+    reader = TokenReader.load(settings.jwt_public_key_file)
+    try:
+        reader.node(minter.node(tenant="default", node="self-test").token)
+    except Unauthenticated as error:
+        raise InvalidInput(
+            "the private and the public token key are not a pair", field="jwt_public_key_file"
+        ) from error
+    return minter, reader

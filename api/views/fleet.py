@@ -1,0 +1,127 @@
+"""Releases, nodes and environments as the API shows them."""
+
+from datetime import datetime
+from typing import Self
+
+from pydantic import BaseModel
+
+from domain.health import ailments, environment_healthy
+from domain.manifest import Manifest
+from domain.policy import EnvironmentPolicy
+from domain.release import Kind
+from domain.windows import NodeWindow
+from domain.wire import NodeReport, Samples
+from store.records import StoredEnvironment, StoredNode, StoredRelease
+
+
+class ReleaseView(BaseModel):
+    """A release; `size` in bytes, `signer` is the subject of the certificate that signed it."""
+
+    module: str
+    version: str
+    digest: str
+    tree: str
+    kind: Kind
+    size: int
+    signer: str
+    pushed_by: str
+    pushed_at: datetime
+    manifest: Manifest
+
+    @classmethod
+    def of(cls, stored: StoredRelease) -> Self:
+        """From the store's row."""
+        return cls(
+            **stored.ref.model_dump(),
+            kind=stored.kind,
+            size=stored.size,
+            signer=stored.signer,
+            pushed_by=stored.pushed_by,
+            pushed_at=stored.pushed_at,
+            manifest=stored.manifest,
+        )
+
+
+class FleetNode(BaseModel):
+    """A node with what it last reported; `problems` is empty when it is healthy."""
+
+    name: str
+    environment: str
+    address: str
+    labels: dict[str, str]
+    healthy: bool
+    problems: tuple[str, ...]
+    registered_at: datetime
+    last_seen: datetime | None
+    report: NodeReport | None
+
+    @classmethod
+    def of(cls, stored: StoredNode) -> Self:
+        """From the store's row."""
+        problems = ailments(stored.report, stored.age)
+        return cls(
+            **stored.node.model_dump(),
+            healthy=not problems,
+            problems=problems,
+            registered_at=stored.registered_at,
+            last_seen=stored.last_seen,
+            report=stored.report,
+        )
+
+
+class ClusterItem(BaseModel):
+    """An environment in a list; `frozen` says why nothing may start there."""
+
+    environment: str
+    healthy: bool
+    nodes_total: int
+    nodes_healthy: int
+    frozen: str | None
+
+
+class ClusterDetail(ClusterItem):
+    """An environment with its policy and its nodes."""
+
+    frozen_by: str | None
+    policy: EnvironmentPolicy
+    nodes: list[FleetNode]
+
+
+class NodeMetrics(BaseModel):
+    """The samples that a node has of its modules, read from its agent now."""
+
+    node: str
+    modules: list[Samples]
+
+
+class ModuleWindow(BaseModel):
+    """What a module did on one node within the window."""
+
+    module: str
+    version: str | None
+    window: NodeWindow
+
+
+class ClusterMetrics(BaseModel):
+    """The same window on every node; `silent` names those whose agent did not answer."""
+
+    environment: str
+    seconds: float
+    modules: list[ModuleWindow]
+    silent: list[str]
+
+
+def cluster(environment: StoredEnvironment, nodes: list[StoredNode]) -> ClusterDetail:
+    """An environment put together with its nodes."""
+    shown = [FleetNode.of(node) for node in nodes]
+    healthy = sum(node.healthy for node in shown)
+    return ClusterDetail(
+        environment=environment.name,
+        healthy=environment_healthy(nodes=len(shown), healthy=healthy),
+        nodes_total=len(shown),
+        nodes_healthy=healthy,
+        frozen=environment.frozen,
+        frozen_by=environment.frozen_by,
+        policy=environment.policy,
+        nodes=shown,
+    )
