@@ -29,6 +29,7 @@ from domain.errors import InvalidInput, RefusalReason, SignatureRefused
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192  # beyond, checking one signature costs a node noticeable time
+_LONGEST_PATH = 8
 _STRONG_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
@@ -109,13 +110,18 @@ class TrustStore:
 
         Only words for a refusal that the verifier has already decided; it says it in prose.
         """
-        certificate, below = signer, 0
-        while (issuer := _issuer(certificate, (*self.roots, *intermediates))) is not None and below < 8:
-            if flaw := _weak_signature(certificate) or _flaw(issuer, below, at):
+        certificate = signer
+        for below in range(_LONGEST_PATH):
+            if flaw := _weak_signature(certificate):
+                return flaw
+            issuer = _issuer(certificate, (*self.roots, *intermediates))
+            if issuer is None:
+                break
+            if flaw := _flaw(issuer, below, at):
                 return flaw
             if issuer in self.roots:
                 return _refused(RefusalReason.UNTRUSTED, f"no valid path to a trust root: {error}")
-            certificate, below = issuer, below + 1
+            certificate = issuer
         name = certificate.issuer.rfc4514_string()
         return _refused(RefusalReason.UNTRUSTED, f"the issuer {name!r} is not a trust root")
 
