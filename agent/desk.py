@@ -70,6 +70,12 @@ class Desk:
         chosen = [name for name in sorted(known) if names is None or name in names]
         return tuple(await asyncio.gather(*(self._modules[name].report() for name in chosen)))
 
+    async def up(self) -> list[tuple[ModuleName, str, bool]]:
+        """Module, current version, and whether it runs and is healthy, of those that are installed."""
+        modules = list(self._modules.values())
+        found = await asyncio.gather(*(module.up() for module in modules))
+        return [(module.name, *seen) for module, seen in zip(modules, found, strict=True) if seen is not None]
+
     async def close(self, *, stop: bool, grace: float) -> None:
         """Wait for operations under way, `grace` seconds at most, and let go of the modules.
 
@@ -129,11 +135,10 @@ class Desk:
 
     async def _collect(self, module: Module) -> None:
         """Delete slots and bundles that nothing refers to any more."""
-        pool, records = self._host.pool, self._host.journal.records
-        if module.directory.releases.exists():
-            await pool.run(module.directory.sweep, set(module.record.slots))
-        used = {slot.release.digest for record in records.values() for slot in record.slots.values()}
-        await pool.run(self._host.bundles.collect, used)
+        await module.sweep()
+        records = self._host.journal.records.values()
+        used = {slot.release.digest for record in records for slot in record.slots.values()}
+        await self._host.pool.run(self._host.bundles.collect, used)
 
     def _replay(self, order: Order, recorded: Ended) -> OperationResult:
         _same(order, recorded.order)

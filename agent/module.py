@@ -26,7 +26,7 @@ class Module:
         self.name = name
         self.host = host
         self.lock = asyncio.Lock()
-        self.directory = ModuleDirectory(host.config.directory / "modules" / name)
+        self.directory = ModuleDirectory(host.config.directory.absolute() / "modules" / name)
         self._driver: Driver | None = None
         self._sampler: Sampler | None = None
         self._ring = SampleRing()
@@ -77,8 +77,7 @@ class Module:
         record = record or self.record
         pointer = await self.host.pool.run(self.directory.current)
         slot = record.slot(pointer)
-        absent = Observation(ModuleState.ABSENT)
-        observed = await self._driver.observe(slot) if self._driver is not None else absent
+        observed = await self._observe(slot)
         problems = list(observed.problems)
         tree = await self._tree(slot.name) if slot is not None else None
         if slot is not None and tree != slot.release.tree:
@@ -104,6 +103,14 @@ class Module:
             problems=tuple(problems),
         )
 
+    async def up(self) -> tuple[str, bool] | None:
+        """The current version and whether it runs and is healthy; None when it is not installed."""
+        slot = await self.current()
+        if slot is None:
+            return None
+        observed = await self._observe(slot)
+        return slot.release.version, observed.state is ModuleState.RUNNING and observed.healthy is not False
+
     async def recover(self, pending: list[Began]) -> None:
         """After a start of the agent: adopt what runs, and complete or take back what a crash cut short.
 
@@ -122,7 +129,11 @@ class Module:
             else:
                 _log.warning("%s %s was cut short and is undone", began.order.action, began.order.id)
                 await self.host.journal.undo(began.order.id)
-        if kinds:
+        await self.sweep()
+
+    async def sweep(self) -> None:
+        """Delete the trees and logs of slots that are not remembered any more."""
+        if self.directory.releases.exists():
             await self.host.pool.run(self.directory.sweep, set(self.record.slots))
 
     async def result(
@@ -180,6 +191,14 @@ class Module:
                 await driver.switch(origin, target, self.point)
         except HotswapError as error:
             _log.error("neither %s nor %s gets ready: %s", target.release, origin and origin.release, error)
+
+    async def _observe(self, slot: Slot | None) -> Observation:
+        if self._driver is not None:
+            return await self._driver.observe(slot)
+        if slot is None:
+            return Observation(ModuleState.ABSENT)
+        state = ModuleState.STARTING if self.lock.locked() else ModuleState.FAILED
+        return Observation(state, problems=("the agent has not brought it into order since it started",))
 
     async def _release(self) -> None:
         driver, self._driver = self._driver, None

@@ -56,12 +56,12 @@ def boot_id() -> str:
 
 
 def executable(pid: int) -> str | None:
-    """The file that the process executes."""
+    """The file that the process executes; None when it is gone or about to be."""
     return _link(pid, "exe")
 
 
 def working_directory(pid: int) -> str | None:
-    """The process's current directory; ends in " (deleted)" when that was removed."""
+    """The process's current directory, " (deleted)" after it if it was; None as for `executable`."""
     return _link(pid, "cwd")
 
 
@@ -130,5 +130,7 @@ def _entries(directory: Path) -> list[Path]:
 def _link(pid: int, name: str) -> str | None:
     try:
         return str((PROC / str(pid) / name).readlink())
+    except PermissionError:
+        return "(not readable)"
     except OSError:
         return None

@@ -121,10 +121,8 @@ class Api:
     async def _metrics(self, _: web.Request) -> web.StreamResponse:
         gauge = self._host.metrics.module_up
         gauge.clear()
-        for report in await self._desk.reports():
-            if report.current is not None:
-                up = report.state is ModuleState.RUNNING and report.healthy is not False
-                gauge.labels(report.module, report.current.version).set(up)
+        for module, version, up in await self._desk.up():
+            gauge.labels(module, version).set(up)
         body = await self._host.pool.run(self._host.metrics.exposition)
         return web.Response(body=body, headers={hdrs.CONTENT_TYPE: CONTENT_TYPE_LATEST})
 

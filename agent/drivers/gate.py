@@ -16,7 +16,7 @@ def main() -> None:
     gate, directory, command = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
     if os.read(gate, 1) != b"\n":
         sys.exit("the agent ended before it could record this process")
-    os.close(gate)
+    os.closerange(gate, os.sysconf("SC_OPEN_MAX"))  # the gate, and whatever the agent itself was started with
     if "LISTEN_FDS" in os.environ:
         os.environ["LISTEN_PID"] = str(os.getpid())
     try:

@@ -83,13 +83,8 @@ class Instance:
         try:
             await asyncio.wait_for(asyncio.shield(self.exited), drain)
         except TimeoutError:
-            await self.kill()
-        await self.clear()
-
-    async def kill(self) -> None:
-        """SIGKILL, to it and what is left of its session."""
-        self._signal(signal.SIGKILL)
-        await asyncio.shield(self.exited)
+            self._signal(signal.SIGKILL)
+            await asyncio.shield(self.exited)
         await self.clear()
 
     async def clear(self) -> None:

@@ -43,7 +43,6 @@ class ProcessDriver:
             each for each in found if slot is not None and each.record.slot == slot.name and each.record.ready
         ]
         keep = ready[-1] if ready else None
-        await asyncio.gather(*(each.kill() for each in found if not each.record.ready))
         await self._processes.stop_all(keep)
         if slot is not None:
             self._supervise(slot, keep)
@@ -117,7 +116,7 @@ class ProcessDriver:
         try:
             await point(target)
         except OSError:
-            await new.kill()
+            await self._processes.stop(new, process_of(target).drain_timeout)
             raise
         await self._take_over(target, new)
 
@@ -190,8 +189,10 @@ def _read_back(instance: Instance) -> RunningProcess | None:
     seen = procfs.stat(instance.pid)
     if seen is None or seen.started != instance.record.started or not seen.alive:
         return None
-    executable = procfs.executable(instance.pid) or ""
-    directory = procfs.working_directory(instance.pid) or ""
+    executable = procfs.executable(instance.pid)
+    directory = procfs.working_directory(instance.pid)
+    if executable is None or directory is None:
+        return None
     return RunningProcess(
         pid=instance.pid,
         started=seen.started,

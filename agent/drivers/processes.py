@@ -85,14 +85,15 @@ class Processes:
             ready = notify.ready() if notify is not None else self._probed(slot, prepared.ports)
             try:
                 await self._wait_ready(slot, instance, ready, prepared, abandon)
-            except ModuleNotReady:
-                await instance.kill()
+                instance.record = instance.record.model_copy(update={"ready": True})
+                await self._remember()
+            except (ModuleNotReady, OSError):
+                # Not SIGKILL: it shares a listening socket, and may have connections already.
+                await self.stop(instance, process_of(slot).drain_timeout)
                 raise
         finally:
             if notify is not None:
                 notify.close()
-        instance.record = instance.record.model_copy(update={"ready": True})
-        await self._remember()
         return instance
 
     async def stop(self, instance: Instance, drain: float) -> None:
@@ -190,6 +191,7 @@ class Processes:
             if not instance.alive:
                 reason = str(instance.exited.result())
             elif readiness.done():
+                readiness.result()
                 return
             else:
                 reason = "was stopped" if given_up.done() else f"was not ready after {limit:g} s"

@@ -85,7 +85,8 @@ async def main() -> None:
         sys.exit(7)
     await stopping.wait()
     server.close()
-    await asyncio.sleep(0.05)  # connections that were accepted a moment ago become active
+    for _ in range(50):  # connections that were accepted a moment ago become active
+        await asyncio.sleep(0.001)
     while active:
         await asyncio.sleep(0.01)
 
