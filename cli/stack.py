@@ -126,7 +126,7 @@ def announce(directory: StackDirectory, chosen: Choices) -> None:
     """Print where everything is and how to sign in."""
     ports = chosen.ports
     lines = {
-        "API": f"{bootstrap.api_url(chosen)}/docs",
+        "API": f"{bootstrap.api_url(chosen)}/api/v1/docs",
         "Temporal console": f"http://{bootstrap.HOST}:{ports['temporal-ui']}",
         "Nodes": f"{chosen.nodes} in {chosen.environment}",
         "Logs": str(directory.logs),

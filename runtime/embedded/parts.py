@@ -22,7 +22,7 @@ from runtime.embedded.postgres import PostgresDirectory
 from runtime.settings import FILE_VARIABLE
 from runtime.temporal import server_program
 
-_ASK_SECONDS = 2.0
+_ASK_SECONDS = 5.0
 # Plain HTTP needs no roots, and loading the system's takes longer than the request.
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _NAMESPACE = "default"

@@ -212,10 +212,8 @@ def read_choices(directory: StackDirectory) -> Choices:
 def _stages(directory: StackDirectory, chosen: Choices) -> tuple[tuple[Part, ...], ...]:
     cluster = postgres.PostgresDirectory(directory.postgres / "data", directory.postgres / "password")
     return (
-        (parts.worker_part(directory, chosen),),
-        (parts.api_part(directory, chosen),),
-        (parts.temporal_part(directory, chosen),),
-        _agents(directory, chosen),
+        (parts.worker_part(directory, chosen), parts.api_part(directory, chosen)),
+        (parts.temporal_part(directory, chosen), *_agents(directory, chosen)),
         (parts.postgres_part(directory, chosen, cluster),),
     )
 

@@ -99,12 +99,12 @@ def stack(tmp_path_factory):
 
 def test_up_says_where_everything_is_and_everything_is_there(stack):
     client = stack.client()
-    assert f"{client['url']}/docs" in stack.said
+    assert f"{client['url']}/api/v1/docs" in stack.said
     assert client["temporal_ui_url"] in stack.said
     assert str(stack.directory / "logs") in stack.said
     assert str(stack.directory / "admin-password") in stack.said
     assert "admin" in stack.said
-    assert httpx.get(f"{client['url']}/docs").status_code == 200
+    assert httpx.get(f"{client['url']}/api/v1/docs").status_code == 200
     assert httpx.get(client["temporal_ui_url"]).status_code == 200
     assert stack.sign_in() == 200
 
