@@ -1,1 +1,1 @@
-"""The front door: authenticates, authorises, validates; starts and signals workflows; shows what is stored."""
+"""The front door: authenticates, authorises, validates; signals workflows; shows what is stored."""

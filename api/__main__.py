@@ -14,6 +14,7 @@ from api.services import open_services
 from domain.errors import InvalidInput
 from runtime import settings
 from runtime.settings import ApiSettings
+from runtime.temporal import leave_cleanly
 
 # Streams of events have no end of their own; the rest of the requests is done long before.
 SHUTDOWN_SECONDS: Final = 5
@@ -21,7 +22,7 @@ SHUTDOWN_SECONDS: Final = 5
 
 async def serve(configuration: ApiSettings) -> None:
     """Open everything, answer requests, look after the lanes."""
-    async with open_services(configuration) as services:
+    async with leave_cleanly(), open_services(configuration) as services:
         server = uvicorn.Server(
             uvicorn.Config(
                 create_app(services),

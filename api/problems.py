@@ -30,7 +30,7 @@ _STATUS: Final[dict[type[errors.HotswapError], HTTPStatus]] = {
     errors.NodeError: HTTPStatus.BAD_GATEWAY,
 }
 _CODES: Final = {
-    HTTPStatus.BAD_REQUEST: errors.InvalidInput.code,
+    HTTPStatus.UNPROCESSABLE_ENTITY: errors.InvalidInput.code,
     HTTPStatus.NOT_FOUND: errors.NotFound.code,
     HTTPStatus.METHOD_NOT_ALLOWED: "method-not-allowed",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body-too-large",
@@ -115,6 +115,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     status = HTTPStatus(error.status_code)
+    if status is HTTPStatus.BAD_REQUEST:  # a body that cannot be parsed is bad input like any other
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
     code = _CODES.get(status, status.phrase.lower().replace(" ", "-"))
     return _answer(request, status, code, str(error.detail), headers=error.headers)
 
