@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -184,7 +185,7 @@ class AgentProcess:
     """`python -m agent`, to be killed."""
 
     def __init__(self, config: Path, client: AgentClient) -> None:
-        settings = load(config)
+        self._settings = settings = load(config)
         self._config = config
         self._log = config.with_suffix(".log")
         self.node = Node(client, f"https://{settings.listen}", settings.directory)
@@ -195,8 +196,13 @@ class AgentProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "agent", "--config", str(self._config)], stdout=log, stderr=log
             )
-        await self.node.client.report(self.node.address, deadline=20)
+        await until(self._listens, 20)
         return self.node
+
+    def _listens(self) -> bool:
+        host, port = self._settings.host_and_port
+        with socket.socket() as probe:
+            return probe.connect_ex((host, port)) == 0
 
     def kill(self) -> None:
         if self._process is not None:

@@ -77,16 +77,20 @@ async def main() -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    server = await asyncio.start_server(answer, sock=listening_socket())
+    listener = listening_socket()
+    server = await asyncio.start_server(answer, sock=listener)
     loop.add_signal_handler(signal.SIGUSR1, server.close)
     notify(b"STATUS=serving\nREADY=1")
     if BEHAVIOUR == "die-soon":
         await asyncio.sleep(0.05)
         sys.exit(7)
     await stopping.wait()
-    server.close()
-    for _ in range(50):  # connections that were accepted a moment ago become active
+    # Server.close() drops connections that were accepted in the same turn of the loop (its _attach asserts):
+    # so stop accepting first, let those become active, and close then.
+    loop.remove_reader(listener)
+    for _ in range(50):
         await asyncio.sleep(0.001)
+    server.close()
     while active:
         await asyncio.sleep(0.01)
 
