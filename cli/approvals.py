@@ -1,6 +1,5 @@
 """`hotswap approve`, `reject`, `approvals`: people's decisions."""
 
-import json
 import shlex
 import shutil
 import sysconfig
@@ -91,10 +90,10 @@ def _vote(
     with connect(context) as client:
         approval = find_approval(client, subject, gate)
         if print_signal:
-            ticket = client.post(f"/approvals/{approval}/token", {"decision": decision.value})
-            console.print(
-                signal_command(approval, decision, ticket, client.target.temporal_address), markup=False
+            ticket = client.post(
+                f"/approvals/{approval}/token", {"decision": decision.value, "comment": comment}
             )
+            console.print(signal_command(ticket), markup=False)
             return
         client.post(f"/approvals/{approval}/{decision.value}", {"comment": comment} if comment else {})
     console.print(f"{decision.value} sent to {approval}")
@@ -118,12 +117,13 @@ def find_approval(client: ApiClient, subject: str, gate: str | None) -> str:
     raise CommandFailed(f"several gates wait: {', '.join(waiting)}; name one", field="gate")
 
 
-def signal_command(approval: str, decision: Decision, ticket: dict[str, Any], address: str | None) -> str:
-    """The `temporal` command that casts this vote: run it within the ticket's life, once."""
+def signal_command(ticket: dict[str, Any]) -> str:
+    """The command of a ticket (POST /approvals/ID/token), to be run within its life, once.
+
+    When `temporal` is not on the path, the one that was installed with Hotswap is named in full.
+    """
+    command = str(ticket["command"])
     beside = Path(sysconfig.get_path("scripts")) / "temporal"
-    program = "temporal" if shutil.which("temporal") or not beside.exists() else str(beside)
-    parts = [program, "workflow", "signal"]
-    if address is not None:
-        parts += ["--address", address]
-    parts += ["--workflow-id", approval, "--name", decision.value, "--input", json.dumps(ticket["signal"])]
-    return shlex.join(parts)
+    if shutil.which("temporal") is None and beside.exists():
+        return f"{shlex.quote(str(beside))} {command.removeprefix('temporal ')}"
+    return command

@@ -1,6 +1,7 @@
 """`hotswap deploy`, `watch`, `deployments`, and the orders to a deployment under way."""
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,10 +28,8 @@ def register(app: typer.Typer) -> None:
     app.command("watch")(watch_deployment)
     app.command("deployments")(list_deployments)
     for command in CommandName:
-        app.command(command.value, help=ORDERS[command])(_order(command.value))
-    app.command("rollback", help="Take a deployment back: stop it, or undo a completed one.")(
-        _order("rollback")
-    )
+        app.command(command.value, help=ORDERS[command])(_order(command))
+    app.command()(rollback)
 
 
 def deploy(
@@ -149,7 +148,20 @@ ORDERS = {
 }
 
 
-def _order(name: str) -> Any:
+def rollback(
+    context: typer.Context,
+    *,
+    deployment: DeploymentId,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")],
+    live: Watch = False,
+    as_json: Frames = False,
+    timeout: Timeout = None,
+) -> None:
+    """Take a deployment back: stop it, or undo a completed one."""
+    _send(context, deployment, "rollback", reason, live=live, as_json=as_json, timeout=timeout)
+
+
+def _order(command: CommandName) -> Callable[..., None]:
     def order(
         context: typer.Context,
         *,
@@ -159,14 +171,27 @@ def _order(name: str) -> Any:
         as_json: Frames = False,
         timeout: Timeout = None,
     ) -> None:
-        with connect(context) as client:
-            answer = client.post(f"/deployments/{deployment}/{name}", {"reason": reason} if reason else {})
-            followed = answer["id"] if answer else deployment
-            if live or as_json:
-                raise typer.Exit(_watched(client, followed, live=live, as_json=as_json, seconds=timeout))
-        console.print(f"{name} of {deployment} is on its way; follow it with: hotswap watch {followed}")
+        _send(context, deployment, command.value, reason, live=live, as_json=as_json, timeout=timeout)
 
     return order
+
+
+def _send(
+    context: typer.Context,
+    deployment: str,
+    command: str,
+    reason: str,
+    *,
+    live: bool,
+    as_json: bool,
+    timeout: float | None,
+) -> None:
+    """Send an order; follow what comes of it when that is wanted (undoing is a deployment of its own)."""
+    with connect(context) as client:
+        followed = client.post(f"/deployments/{deployment}/{command}", {"reason": reason})["id"]
+        if live or as_json:
+            raise typer.Exit(_watched(client, followed, live=live, as_json=as_json, seconds=timeout))
+    console.print(f"{command} of {deployment} is on its way; follow it with: hotswap watch {followed}")
 
 
 def _watched(client: ApiClient, deployment: str, *, live: bool, as_json: bool, seconds: float | None) -> int:

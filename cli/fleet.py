@@ -24,14 +24,15 @@ def nodes(
     if as_json:
         show_json(found)
         return
-    columns = ("name", "environment", "address", "labels", "runs", "seen")
+    columns = ("name", "environment", "runs", "healthy", "labels", "address", "last seen")
     show_table(columns, (_row(node) for node in found))
 
 
 def _row(node: dict[str, Any]) -> tuple[object, ...]:
     labels = " ".join(f"{key}={value}" for key, value in sorted(node["labels"].items()))
     runs = " ".join(_module(module) for module in (node.get("report") or {}).get("modules", []))
-    return node["name"], node["environment"], node["address"], labels, runs, node.get("last_seen")
+    healthy = "yes" if node["healthy"] else f"no: {'; '.join(node['problems'])}"
+    return node["name"], node["environment"], runs, healthy, labels, node["address"], node["last_seen"]
 
 
 def _module(module: dict[str, Any]) -> str:

@@ -21,6 +21,16 @@ class FrameNode(Frozen):
     at: datetime | None = None
 
 
+class FrameStep(Frozen):
+    """One step of the plan: done, current, stopped (the rollout turned back or ended there) or todo."""
+
+    index: int
+    kind: str
+    wave: int
+    gate: str | None
+    state: str
+
+
 class FrameGate(Frozen):
     """One gate: how many said yes of how many needed, and until when."""
 
@@ -55,6 +65,8 @@ class Frame(Frozen):
     step: int = 0
     wave: int | None = None
     plan: Plan | None = None
+    plan_digest: str | None = None
+    steps: tuple[FrameStep, ...] = ()
     digest: str | None = None
     signer: str | None = None
     verdict: Verdict | None = None

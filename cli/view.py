@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -66,10 +67,10 @@ def render(frame: Frame, *, now: datetime, notice: str | None = None) -> Rendera
     rows.add_column()
     rows.add_row("rollout", _headline(frame, now))
     rows.add_row("why", _why(frame))
-    if frame.plan is not None:
-        rows.add_row("steps", _steps(frame, frame.plan))
-        if remaining := _remaining(frame, frame.plan, now):
-            rows.add_row("left", Text(remaining, QUIET))
+    if frame.steps:
+        rows.add_row("steps", _steps(frame))
+    if frame.plan is not None and (remaining := _remaining(frame, frame.plan, now)):
+        rows.add_row("left", Text(remaining, QUIET))
     if frame.verdict is not None:
         rows.add_row("health", _health(frame.verdict.metrics, frame.verdict.reason))
     if frame.nodes:
@@ -109,8 +110,8 @@ def _why(frame: Frame) -> Text:
     if frame.frozen:
         words += f" · lane frozen: {frame.frozen}"
     text = Text(words or frame.waiting_for or "—")
-    if frame.plan is not None:
-        text.append(f"   plan {frame.plan.digest[:DIGEST_LENGTH]}…", QUIET)
+    if frame.plan_digest is not None:
+        text.append(f"   plan {frame.plan_digest[:DIGEST_LENGTH]}…", QUIET)
     if frame.digest is not None:
         text.append(f"   artifact sha256:{frame.digest[:DIGEST_LENGTH]}…", QUIET)
     if frame.signer is not None:
@@ -118,45 +119,26 @@ def _why(frame: Frame) -> Text:
     return text
 
 
-def _steps(frame: Frame, plan: Plan) -> Text:
+def _steps(frame: Frame) -> Text:
     """One mark per gate and per wave; the wave under way, or where it turned back, names its step."""
     text = Text()
-    for label, indices, gate in _stages(plan):
-        if text.plain:
-            text.append("  ")
-        mark, style = _stage_mark(frame, indices)
-        text.append(f"{mark} {label}", style)
-        if frame.step in indices and not gate:
-            text.append(f": {plan.steps[frame.step].kind}", style)
+    sizes = Counter(node.wave for node in frame.nodes)
+    for (wave, gate), group in groupby(frame.steps, key=lambda step: (step.wave, step.gate)):
+        members = list(group)
+        mark, style = _stage_mark([step.state for step in members])
+        present = next((step.kind for step in members if step.state in ("current", "stopped")), None)
+        named = f"gate {gate}" if gate else f"wave {wave} ({sizes[wave]})"
+        text.append("  " if text.plain else "")
+        text.append(f"{mark} {named}{f': {present}' if present and not gate else ''}", style)
     return text
 
 
-def _stages(plan: Plan) -> list[tuple[str, list[int], bool]]:
-    stages: list[tuple[str, list[int], bool]] = []
-    for index, step in enumerate(plan.steps):
-        gate = isinstance(step, Gate)
-        label = _stage_label(plan, step)
-        if stages and stages[-1][0] == label:
-            stages[-1][1].append(index)
-        else:
-            stages.append((label, [index], gate))
-    return stages
-
-
-def _stage_label(plan: Plan, step: Step) -> str:
-    if isinstance(step, Gate):
-        return f"gate {step.rule.name}"
-    return f"wave {step.wave} ({len(plan.wave(step.wave).nodes)})"
-
-
-def _stage_mark(frame: Frame, indices: Sequence[int]) -> tuple[str, str]:
-    if frame.step > indices[-1]:
-        return "✔", GOOD
-    if frame.step < indices[0]:
-        return "○", QUIET
-    if frame.phase.terminal or frame.phase is Phase.ROLLING_BACK:
+def _stage_mark(states: Sequence[str]) -> tuple[str, str]:
+    if "stopped" in states:
         return "✖", BAD
-    return "▶", BUSY
+    if all(state == "done" for state in states):
+        return "✔", GOOD
+    return ("○", QUIET) if all(state == "todo" for state in states) else ("▶", BUSY)
 
 
 def _remaining(frame: Frame, plan: Plan, now: datetime) -> str:

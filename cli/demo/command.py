@@ -92,10 +92,10 @@ def _tell(stack: StackDirectory, began: float) -> Report:
                 verified=verified,
                 began=began,
                 urls={
-                    "api": f"{admin_target.url}/docs",
+                    "api": f"{admin_target.url}/api/v1/docs",
                     "console": admin_target.temporal_ui_url or "",
-                    "good_rollout": gate.console_url(admin_target, f"deployment-{good.deployment}"),
-                    "bad_rollout": gate.console_url(admin_target, f"deployment-{bad.deployment}"),
+                    "good_rollout": good.console,
+                    "bad_rollout": bad.console,
                 },
             )
 

@@ -1,10 +1,10 @@
 """The demo at a gate: says how a person would decide, then decides as demo-approver."""
 
 import time
+from typing import Any
 
 from cli.approvals import signal_command
 from cli.client import ApiClient
-from cli.context import Target
 from cli.errors import Refused
 from cli.follow import Update
 from cli.session import console
@@ -33,25 +33,21 @@ class Attendant:
         ]
         if not waiting:
             return
-        approval = str(waiting[0]["id"])
         if self._seen is None:
             self._seen = time.monotonic()
-            self._explain(approval)
+            self._explain(waiting[0])
         elif time.monotonic() - self._seen >= READING_TIME:
-            self._approve(approval)
+            self._approve(str(waiting[0]["id"]))
 
-    def _explain(self, approval: str) -> None:
-        target = self._approver.target
-        ticket = self._approver.post(f"/approvals/{approval}/token", {"decision": Decision.APPROVE.value})
-        command = signal_command(approval, Decision.APPROVE, ticket, target.temporal_address)
-        deployment = approval.removeprefix("approval-").rpartition("-")[0]
+    def _explain(self, gate: dict[str, Any]) -> None:
+        ticket = self._approver.post(f"/approvals/{gate['id']}/token", {"decision": Decision.APPROVE.value})
         lines = (
             "The gate waits. A person would now do one of these:",
-            f"  console  {console_url(target, approval)}",
-            "           More Actions → Send a Signal → approve, with the JSON of the command below",
-            f"  hotswap  hotswap approve {deployment}",
-            f"  temporal {command}",
-            f"In {READING_TIME:.0f} s {target.username} approves, unless somebody was faster.",
+            f"  console   {gate['links']['console']}",
+            "            More Actions → Send a Signal → approve, with the JSON of the last line as input",
+            f"  hotswap   hotswap approve {gate['deployment']}",
+            f"  temporal  {signal_command(ticket)}",
+            f"In {READING_TIME:.0f} s {self._approver.target.username} approves, unless somebody was faster.",
         )
         for line in lines:
             console.print(line, markup=False)
@@ -62,10 +58,3 @@ class Attendant:
             self._approver.post(f"/approvals/{approval}/approve", {"comment": "the demo's approver"})
         except Refused as refusal:  # somebody was faster
             console.print(f"{approval}: {refusal.message}", markup=False)
-
-
-def console_url(target: Target, workflow: str) -> str:
-    """A workflow's page in the Temporal console; empty when the console's address is not known."""
-    if target.temporal_ui_url is None:
-        return ""
-    return f"{target.temporal_ui_url}/namespaces/default/workflows/{workflow}"

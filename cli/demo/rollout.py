@@ -23,9 +23,9 @@ TICK = 1.0
 
 
 class Course(Frozen):
-    """How a rollout went; times are seconds since the epoch, by the clock of this machine."""
+    """How a rollout went; times are seconds since the epoch, `console` its page in the Temporal console."""
 
-    deployment: str
+    console: str
     began: float
     ended: float
     exit_code: int
@@ -72,7 +72,7 @@ def deploy(
         raise CommandFailed(f"{version} ended as {phase} with exit code {code}, not {expected}: {why}")
     nodes: list[dict[str, Any]] = last.deployment["nodes"]
     return Course(
-        deployment=accepted["id"],
+        console=accepted["links"]["console"],
         began=began,
         ended=ended,
         exit_code=code,

@@ -7,7 +7,6 @@ from bundles.archive import pack
 from bundles.signature import sign
 from cli.client import ApiClient
 from cli.context import Target
-from cli.errors import CommandFailed, Refused
 from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
 from domain.release import ReleaseRef
 from domain.roles import Role
@@ -30,7 +29,7 @@ POLICY = EnvironmentPolicy(
 def push_releases(
     client: ApiClient, stack: StackDirectory, sources: dict[str, Path]
 ) -> dict[str, ReleaseRef]:
-    """Pack, sign and push each version's tree; a release that is there already must be the same.
+    """Pack, sign and push each version's tree; the same bytes again are fine.
 
     Args:
         client: a deployer.
@@ -48,19 +47,8 @@ def push_releases(
             "bundle": (bundle.name, bundle.read_bytes()),
             "signature": (f"{bundle.name}.p7s", sign(bundle, certificate, key)),
         }
-        try:
-            client.upload("/modules", parts)
-        except Refused as refusal:
-            _expect_same(client, pushed[version], refusal)
+        client.upload("/modules", parts)
     return pushed
-
-
-def _expect_same(client: ApiClient, release: ReleaseRef, refusal: Refused) -> None:
-    known = client.get(f"/modules/{release.module}/{release.version}")
-    if known["digest"] != release.digest:
-        raise CommandFailed(
-            f"another {release} was pushed before; start afresh: hotswap down, then remove .hotswap"
-        ) from refusal
 
 
 def user(admin: ApiClient, stack: StackDirectory, name: str, role: Role) -> Target:

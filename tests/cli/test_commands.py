@@ -4,15 +4,14 @@ import json
 import shlex
 import stat
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from cli.approvals import signal_command
 from cli.deployments import read_strategy
 from cli.errors import CommandFailed
 from cli.main import app, main
-from domain.gate import Decision
 from tests.cli.small_server import Answer, SmallServer
 
 
@@ -119,13 +118,17 @@ def test_a_vote_without_a_clear_gate_is_not_sent(server, waiting, said):
         run(server, "approve", "d-1")
 
 
-def test_the_printed_signal_is_one_shell_command_with_one_json_argument():
-    ticket = {"token": "t'k", "signal": {"approver": "ana", "token": "t'k"}}
-    words = shlex.split(signal_command("approval-d-1-a", Decision.REJECT, ticket, "127.0.0.1:7233"))
-    options = dict(zip(words[3::2], words[4::2], strict=True))
-    assert words[0].endswith("temporal")
-    assert options.pop("--input") == json.dumps(ticket["signal"])
-    assert options == {"--address": "127.0.0.1:7233", "--workflow-id": "approval-d-1-a", "--name": "reject"}
+def test_the_printed_signal_is_the_command_that_the_api_made(server):
+    made = "temporal workflow signal --workflow-id approval-d-1-a --input '{}'"
+    server.routes = {"POST /api/v1/approvals/approval-d-1-a/token": ok({"command": made})}
+    shown = run(server, "approve", "approval-d-1-a", "--print-signal", "--comment", "fine")
+    program, *rest = shlex.split(shown.output)
+    assert Path(program).name == "temporal"
+    assert rest == shlex.split(made)[1:]
+    assert sent(server, "POST", "/approvals/approval-d-1-a/token") == {
+        "decision": "approve",
+        "comment": "fine",
+    }
 
 
 def test_a_strategy_is_a_name_or_a_checked_file(tmp_path):

@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from cli.frame import Frame, FrameGate, FrameNode
+from cli.frame import Frame, FrameGate, FrameNode, FrameStep
 from cli.view import amount, duration, render
 from domain.analysis import Doubt, MetricVerdict, Outcome, Verdict
 from domain.deployment import Cause, CauseKind, Phase
 from domain.node import Node
+from domain.plan import Gate
 from domain.planner import make_plan
 from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
 from domain.release import ReleaseRef
@@ -39,6 +40,7 @@ def plan(nodes=10):
 
 def frame(*, phase=Phase.ACTIVATING, step=1, nodes=10, states=None, **more):
     made = plan(nodes)
+    present = "stopped" if phase is Phase.ROLLING_BACK else "current"
     states = states or {}
     return Frame(
         id="d-1",
@@ -53,6 +55,17 @@ def frame(*, phase=Phase.ACTIVATING, step=1, nodes=10, states=None, **more):
         phase=phase,
         step=step,
         plan=made,
+        plan_digest=made.digest,
+        steps=tuple(
+            FrameStep(
+                index=index,
+                kind=each.kind,
+                wave=each.wave,
+                gate=each.rule.name if isinstance(each, Gate) else None,
+                state="done" if index < step else "todo" if index > step else present,
+            )
+            for index, each in enumerate(made.steps)
+        ),
         digest=RELEASE.digest,
         signer="CN=release-key-3",
         nodes=tuple(
