@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import sys
 from typing import Final
 
@@ -22,6 +23,10 @@ SHUTDOWN_SECONDS: Final = 5
 
 async def serve(configuration: ApiSettings) -> None:
     """Open everything, answer requests, look after the lanes."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn sends itself the signal again once it has ended: it must not end us before all is closed.
+        loop.add_signal_handler(number, lambda: None)
     async with leave_cleanly(), open_services(configuration) as services:
         server = uvicorn.Server(
             uvicorn.Config(

@@ -157,7 +157,14 @@ async def list_page(
 
 
 async def newest_of_module(session: AsyncSession, tenant: str, environment: str, module: str) -> str | None:
-    """The id of the latest deployment of a module in an environment, whatever became of it."""
+    """The id of the latest deployment of a module in an environment, whatever became of it.
+
+    The environment's row is locked until the transaction ends: none can come after it meanwhile.
+
+    Raises:
+        NotFound: no such environment of this tenant.
+    """
+    await environment_row(session, tenant, environment, lock=True)
     statement = (
         select(DeploymentRow.id)
         .where(

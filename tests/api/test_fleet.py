@@ -1,0 +1,145 @@
+"""Nodes and clusters: registered, heard of, healthy or not, measured by their agents."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest_asyncio
+
+from domain.wire import ModuleReport, ModuleState, NodeReport
+from tests.agent.nodes import AgentProcess, Node, until_report, write_config
+from tests.api.conftest import World
+
+REPORT = NodeReport(node="qa-1", boot_id="b", agent_version="1", agent_started=0.0, disk_free_bytes=1)
+
+
+async def register(world: World, name: str, environment: str, address: str = "https://127.0.0.1:9") -> Any:
+    body = {"name": name, "environment": environment, "address": address, "labels": {"zone": "a"}}
+    async with world.asks("admin") as admin:
+        return await admin.post("/nodes", json=body)
+
+
+async def beat(world: World, name: str, token: str, report: NodeReport) -> httpx.Response:
+    async with world.asks(None) as agent:
+        agent.headers["Authorization"] = f"Bearer {token}"
+        headers = {"Content-Type": "application/json"}
+        return await agent.post(f"/nodes/{name}/heartbeat", content=report.model_dump_json(), headers=headers)
+
+
+async def cluster(world: World, environment: str) -> dict[str, Any]:
+    async with world.asks("vera") as vera:
+        shown: dict[str, Any] = (await vera.get(f"/clusters/{environment}")).json()
+        listed = {item["environment"]: item for item in (await vera.get("/clusters")).json()["items"]}
+    assert listed[environment]["healthy"] == shown["healthy"]
+    return shown
+
+
+async def test_an_environment_is_healthy_when_its_nodes_report_that_they_are(world: World) -> None:
+    empty = await cluster(world, "staging")
+    assert (empty["healthy"], empty["nodes_total"]) == (False, 0)
+    first = await register(world, "st-1", "staging")
+    assert first.status_code == 201
+    assert (await cluster(world, "staging"))["nodes"][0]["problems"] == ["it has never reported"]
+
+    report = REPORT.model_copy(update={"node": "st-1"})
+    assert (await beat(world, "st-1", first.json()["token"], report)).status_code == 204
+    well = await cluster(world, "staging")
+    assert (well["healthy"], well["nodes_healthy"]) == (True, 1)
+
+    sick = ModuleReport(module="greeter", state=ModuleState.RUNNING, healthy=False)
+    ill = report.model_copy(update={"modules": (sick,)})
+    assert (await beat(world, "st-1", first.json()["token"], ill)).status_code == 204
+    assert not (await cluster(world, "staging"))["healthy"]
+
+
+async def test_only_the_nodes_own_latest_token_reports(world: World) -> None:
+    first = (await register(world, "qa-1", "qa")).json()["token"]
+    other = (await register(world, "qa-2", "qa")).json()["token"]
+    assert (await beat(world, "qa-1", other, REPORT)).status_code == 403
+    assert (await beat(world, "qa-1", world.token("admin"), REPORT)).status_code == 401
+    assert (await beat(world, "qa-2", other, REPORT)).status_code == 403
+    again = await register(world, "qa-1", "qa", "https://127.0.0.1:99")
+    assert again.status_code == 200
+    assert (await beat(world, "qa-1", first, REPORT)).status_code == 401
+    assert (await beat(world, "qa-1", again.json()["token"], REPORT)).status_code == 204
+    async with world.asks("vera") as vera:
+        shown = (await vera.get("/nodes/qa-1")).json()
+    assert shown["address"] == "https://127.0.0.1:99"
+    assert shown["last_seen"] is not None
+    assert "token" not in shown
+
+
+async def test_a_node_does_not_move(world: World) -> None:
+    answer = await register(world, "silent-1", "qa")
+    assert (answer.status_code, answer.json()["field"]) == (409, "environment")
+
+
+async def test_a_policy_is_replaced_whole(world: World) -> None:
+    async with world.asks("admin") as admin:
+        policy = (await admin.get("/clusters/qa")).json()["policy"]
+        policy["gates"] = [{"name": "lead", "before_wave": 1}]
+        answer = await admin.put("/clusters/qa/policy", json=policy)
+        shown = (await admin.get("/clusters/qa")).json()
+    assert answer.status_code == 200
+    assert [gate["name"] for gate in shown["policy"]["gates"]] == ["lead"]
+
+
+@pytest_asyncio.fixture
+async def agent(world: World, tmp_path: Path) -> AsyncIterator[Node]:
+    process = AgentProcess(
+        write_config(tmp_path / "agent.toml", world.pki, port=free_port()), world.services.agents
+    )
+    yield await process.start()
+    process.kill()
+
+
+def free_port() -> int:
+    from tests.conftest import free_port as found
+
+    return found()
+
+
+async def test_metrics_are_asked_of_the_agents(world: World, agent: Node) -> None:
+    release = world.releases.program("1.0.0")
+    await agent.install(release)
+    await until_report(agent, lambda report: report.healthy is True)
+    assert (await register(world, "node-1", "development", agent.address)).status_code == 201
+    assert (await register(world, "dead-1", "development", "https://127.0.0.1:9")).status_code == 201
+    deadline = time.monotonic() + 15
+    async with world.asks("vera") as vera:
+        while True:
+            node = (await vera.get("/nodes/node-1/metrics")).json()
+            [samples] = node["modules"]
+            if len(samples["samples"]) >= 3:
+                break
+            assert time.monotonic() < deadline, node
+        clustered = (await vera.get("/clusters/development/metrics", params={"seconds": 30})).json()
+        other = (await vera.get("/nodes/node-1/metrics", params={"module": "nothing"})).json()
+    assert samples["samples"][-1]["version"] == "1.0.0"
+    assert other["modules"] == []
+    assert clustered["silent"] == ["dead-1"]
+    [window] = clustered["modules"]
+    assert (window["module"], window["window"]["node"]) == ("echo", "node-1")
+    assert window["window"]["probes"] > 0
+    await agent.order("revert", None, module="echo")
+
+
+async def test_a_silent_agent_is_a_bad_gateway(world: World) -> None:
+    async with world.asks("vera") as vera:
+        node = await vera.get("/nodes/silent-1/metrics")
+        cluster = await vera.get("/clusters/production/metrics")
+    for answer in (node, cluster):
+        assert (answer.status_code, answer.json()["code"]) == (502, "node-unreachable")
+
+
+async def test_alive_ready_and_the_numbers(world: World) -> None:
+    async with world.asks(None) as client:
+        assert (await client.get("http://api/healthz")).status_code == 200
+        ready = await client.get("http://api/readyz")
+        assert (ready.status_code, ready.json()) == (200, {"database": True, "temporal": True})
+        numbers = (await client.get("http://api/metrics")).text
+    assert 'hotswap_nodes{environment="production"} 3.0' in numbers
+    assert 'hotswap_http_requests_total{method="GET",route="/readyz",status="200"}' in numbers
+    assert 'hotswap_deployments{environment="production",phase="completed"}' in numbers
