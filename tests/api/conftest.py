@@ -1,8 +1,10 @@
 """The real application over a real database and a real Temporal server, asked through ASGI."""
 
 import asyncio
+import base64
 import secrets
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +25,6 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from api.application import create_app
 from api.passwords import Passwords
 from api.services import Services, token_keys
-from clients.agent import AgentClient
 from domain.node import Node
 from domain.roles import Role
 from runtime.authority import ensure_token_keys
@@ -94,17 +95,14 @@ class World:
 
 def form(release: Release) -> dict[str, tuple[str, bytes]]:
     """The two parts of a push."""
-    import base64
-
     return {
         "bundle": ("bundle", release.bundle.read_bytes()),
         "signature": ("signature", base64.b64decode(release.signature)),
     }
 
 
-@pytest_asyncio.fixture(scope="session")
-async def api_namespace(temporal: WorkflowEnvironment) -> Client:
-    """A namespace of our own, so that no other test's worker takes our lanes."""
+async def new_namespace(temporal: WorkflowEnvironment) -> Client:
+    """A namespace of the test's own, so that no other test's worker takes its lanes."""
     name = f"api-{secrets.token_hex(4)}"
     retention = Duration(seconds=int(timedelta(days=1).total_seconds()))
     await temporal.client.workflow_service.register_namespace(
@@ -120,21 +118,17 @@ async def api_namespace(temporal: WorkflowEnvironment) -> Client:
     return client
 
 
-@pytest.fixture(scope="session")
-def api_settings(
-    tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], str], api_namespace: Client
-) -> tuple[ApiSettings, Pki]:
-    directory = tmp_path_factory.mktemp("api")
-    pki = Pki(directory / "pki")
+def new_settings(directory: Path, database_url: str, client: Client, pki: Pki) -> ApiSettings:
+    """Settings of an API that trusts this PKI."""
     trust = directory / "trust"
     trust.mkdir()
     (trust / "root.pem").write_bytes(pki.signing.root.certificate.read_bytes())
     keys = ensure_token_keys(directory / "tokens")
-    settings = ApiSettings(
+    return ApiSettings(
         profile=Profile.DEVELOPMENT,
-        database_url=new_database(),
-        temporal_address=api_namespace.service_client.config.target_host,
-        temporal_namespace=api_namespace.namespace,
+        database_url=database_url,
+        temporal_address=client.service_client.config.target_host,
+        temporal_namespace=client.namespace,
         bundle_directory=directory / "bundles",
         trust_directory=trust,
         max_bundle_bytes=256 * 1024,
@@ -144,42 +138,51 @@ def api_settings(
         jwt_public_key_file=keys.public,
         jwt_private_key_file=keys.private,
     )
-    return settings, pki
 
 
-@pytest_asyncio.fixture(scope="session")
-async def world(
-    api_settings: tuple[ApiSettings, Pki], api_namespace: Client, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[World]:
-    settings, pki = api_settings
-    await asyncio.to_thread(schema.upgrade, settings.database_url)
-    database = Database(settings.database_url, pool_size=5)
+@asynccontextmanager
+async def new_world(directory: Path, database_url: str, client: Client) -> AsyncIterator[World]:
+    """An application with its people, on a new database, without nodes."""
+    pki = Pki(directory / "pki")
+    settings = new_settings(directory, database_url, client, pki)
+    await asyncio.to_thread(schema.upgrade, database_url)
+    database = Database(database_url, pool_size=5)
     await bootstrap(database, tenant=TENANT, username="admin", password=PASSWORD)
     async with database.transaction() as session:
         for person, role in PEOPLE.items():
             if person != "admin":
                 await users.insert(session, TENANT, username=person, password_hash="!", role=role)
-        for number in range(1, 4):
-            node = Node(
-                name=f"silent-{number}", environment="production", address=f"https://127.0.0.1:{number}"
-            )
-            await nodes.register(session, TENANT, node)
     minter, reader = token_keys(settings)
-    agents = AgentClient(ca=settings.tls_ca, certificate=settings.tls_certificate, key=settings.tls_key)
-    async with agents:
+    async with pki.connect() as agents:
         services = Services(
             settings=settings,
             database=database,
-            temporal=api_namespace,
+            temporal=client,
             agents=agents,
             bundles=BundleDirectory(settings.bundle_directory),
             passwords=Passwords(),
             minter=minter,
             reader=reader,
         )
-        releases = Releases(tmp_path_factory.mktemp("releases"), pki)
-        yield World(create_app(services), services, pki, releases)
+        yield World(create_app(services), services, pki, Releases(directory / "releases", pki))
     await database.dispose()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def world(
+    temporal: WorkflowEnvironment,
+    new_database: Callable[[], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[World]:
+    """One for most tests: three nodes in production that do not answer, and no worker."""
+    client = await new_namespace(temporal)
+    async with new_world(tmp_path_factory.mktemp("api"), new_database(), client) as world:
+        async with world.services.database.transaction() as session:
+            for number in range(1, 4):
+                address = f"https://127.0.0.1:{number}"
+                node = Node(name=f"silent-{number}", environment="production", address=address)
+                await nodes.register(session, TENANT, node)
+        yield world
 
 
 @pytest.fixture(scope="session")

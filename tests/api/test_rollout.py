@@ -1,0 +1,157 @@
+"""The whole way through the front door: pushed, deployed by a real worker to real agents, taken back."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.errors import ErrorInterceptor
+from activities.registry import Holdings, control_activities, node_activities
+from domain.names import CONTROL_QUEUE, NODE_QUEUE
+from runtime.temporal import worker_tuning, workflow_runner
+from tests.agent.nodes import AgentProcess, Release, write_config
+from tests.api.conftest import World, new_namespace, new_world
+from tests.conftest import free_port
+from workflows import ALL_WORKFLOWS
+
+NODES = ("web-1", "web-2", "web-3")
+PATIENCE = 60.0
+
+
+@pytest_asyncio.fixture(scope="module")
+async def living(
+    temporal: WorkflowEnvironment,
+    new_database: Callable[[], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[World]:
+    """A world with a worker and three agents in development."""
+    directory = tmp_path_factory.mktemp("living")
+    client = await new_namespace(temporal)
+    async with new_world(directory, new_database(), client) as world:
+        agents = [_agent(world, directory, name) for name in NODES]
+        services = world.services
+        held = Holdings(
+            client=client,
+            database=services.database,
+            agents=services.agents,
+            bundles=services.bundles,
+            tokens=services.reader,
+        )
+        common = {"interceptors": [ErrorInterceptor()], **worker_tuning()}
+        control = Worker(
+            client,
+            task_queue=CONTROL_QUEUE,
+            workflows=ALL_WORKFLOWS,
+            activities=control_activities(held),
+            workflow_runner=workflow_runner(),
+            **common,
+        )
+        hands = Worker(client, task_queue=NODE_QUEUE, activities=node_activities(held), **common)
+        try:
+            started = await asyncio.gather(*(agent.start() for agent in agents))
+            async with world.asks("admin") as admin:
+                for name, node in zip(NODES, started, strict=True):
+                    body = {"name": name, "environment": "development", "address": node.address}
+                    assert (await admin.post("/nodes", json=body)).status_code == 201
+            async with control, hands:
+                yield world
+        finally:
+            for agent in agents:
+                agent.kill()
+
+
+def _agent(world: World, directory: Any, name: str) -> AgentProcess:
+    place = directory / name
+    place.mkdir()
+    return AgentProcess(
+        write_config(place / "agent.toml", world.pki, port=free_port(), node=name), world.services.agents
+    )
+
+
+async def ended(world: World, deployment: str) -> dict[str, Any]:
+    deadline = time.monotonic() + PATIENCE
+    async with world.asks("vera") as vera:
+        while True:
+            shown: dict[str, Any] = (await vera.get(f"/deployments/{deployment}")).json()
+            if shown["finished_at"]:
+                return shown
+            assert time.monotonic() < deadline, shown
+            await asyncio.sleep(0.1)
+
+
+async def deploy(world: World, release: Release, **more: Any) -> dict[str, Any]:
+    body = {"module": release.ref.module, "version": release.ref.version, "environment": "development"}
+    async with world.asks("dora") as dora:
+        answer = await dora.post("/deployments", json={**body, **more})
+    assert answer.status_code == 202, answer.text
+    return await ended(world, answer.json()["id"])
+
+
+async def versions(world: World, module: str) -> list[str | None]:
+    """What the nodes really have, read from their agents."""
+    found = []
+    async with world.asks("vera") as vera:
+        for name in NODES:
+            address = (await vera.get(f"/nodes/{name}")).json()["address"]
+            report = await world.services.agents.module(address, module)
+            found.append(report.current.version if report.current else None)
+    return found
+
+
+async def test_a_release_goes_out_a_second_replaces_it_and_is_taken_back(living: World) -> None:
+    first, second = (living.releases.files(version) for version in ("1.0.0", "2.0.0"))
+    for release in (first, second):
+        assert (await living.push(release)).status_code == 201
+
+    shown = await deploy(living, first)
+    assert (shown["phase"], shown["exit_code"], shown["replaces"]) == ("completed", 0, None)
+    assert {step["state"] for step in shown["steps"]} == {"done"}
+    assert {node["state"] for node in shown["nodes"]} == {"verified"}
+
+    shown = await deploy(living, second)
+    assert (shown["phase"], shown["replaces"]) == ("completed", "1.0.0")
+    assert {(node["prior"], node["version"]) for node in shown["nodes"]} == {("1.0.0", "2.0.0")}
+    assert await versions(living, "site") == ["2.0.0"] * 3
+
+    async with living.asks("dora") as dora:
+        answer = await dora.post(f"/deployments/{shown['id']}/rollback", json={"reason": "a wish"})
+    assert answer.status_code == 202
+    back = await ended(living, answer.json()["id"])
+    assert (back["phase"], back["rolls_back"]) == ("rolled-back-verified", shown["id"])
+    assert {node["state"] for node in back["nodes"]} == {"rolled-back"}
+    assert back["cause"]["actor"] == "dora"
+    assert await versions(living, "site") == ["1.0.0"] * 3
+
+
+async def test_a_gate_is_passed_by_a_vote_through_the_api(living: World) -> None:
+    release = living.releases.files("1.0.0", module="gated-site")
+    assert (await living.push(release)).status_code == 201
+    async with living.asks("admin") as admin:
+        policy = (await admin.get("/clusters/development")).json()["policy"]
+        gated = {**policy, "unsigned_votes": False, "gates": [{"name": "lead", "before_wave": 1}]}
+        assert (await admin.put("/clusters/development/policy", json=gated)).status_code == 200
+        going = asyncio.create_task(deploy(living, release))
+        deadline = time.monotonic() + PATIENCE
+        while not (waiting := (await admin.get("/approvals/pending")).json()["items"]):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+        assert await versions(living, "gated-site") == [None] * 3
+    async with living.asks("anna") as anna:
+        answer = await anna.post(f"/approvals/{waiting[0]['id']}/approve", json={"comment": "go"})
+    assert answer.status_code == 202
+    shown = await going
+    assert (shown["phase"], shown["gates"][0]["result"]) == ("completed", "approved")
+    [vote] = shown["gates"][0]["votes"]
+    assert (vote["voter"], vote["trust"], vote["comment"]) == ("anna", "signed", "go")
+    async with living.asks("vera") as vera:
+        stream = await vera.get(f"/deployments/{shown['id']}/events")
+        assert (await vera.get("/approvals/pending")).json()["items"] == []
+    kinds = [line[7:] for line in stream.text.splitlines() if line.startswith("event: ")]
+    assert kinds[0] == "deployment.queued"
+    assert {"gate.opened", "gate.vote-counted", "gate.closed"} < set(kinds)
+    assert kinds[-1] == "deployment.finished"
