@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: install demo test lint lock clean
+.PHONY: install demo test lint bench histories lock clean
 
 install: $(VENV)/.installed
 
@@ -26,6 +26,12 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python bench/fleet.py
+
+histories: install
+	$(BIN)/python -m tests.workflows.record_histories
 
 lock: install
 	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes \

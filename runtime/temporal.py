@@ -42,7 +42,6 @@ PASSED_THROUGH: Final = (
     "prometheus_client",
     "psycopg",
     "pydantic_settings",
-    "pyhanko_certvalidator",
     "sqlalchemy",
     "tenacity",
 )

@@ -1,0 +1,174 @@
+"""Records the histories that the replay test holds the workflows against: `make histories`.
+
+Run it after a deliberate change of control flow, together with the `workflow.patched` that lets rollouts
+already under way go on; keep the histories of earlier versions that may still be running. Each is of a
+workflow that has ended: one that still waits would prove nothing about what comes after the wait.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.supervision import TemporalSupervision
+from domain.analysis import Outcome
+from domain.messages import LaneInput, QueuedDeployment
+from domain.names import (
+    CONTROL_QUEUE,
+    NODE_QUEUE,
+    SEARCH_ATTRIBUTES,
+    analysis_id,
+    approval_id,
+    deployment_workflow_id,
+    lane_id,
+    rollback_id,
+)
+from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
+from domain.strategy import Canary, Direct
+from runtime.temporal import server_program, workflow_runner
+from tests.workflows.world import World
+from workflows import ALL_WORKFLOWS
+from workflows.lane import LaneWorkflow
+
+HISTORIES = Path(__file__).parent.parent / "histories"
+ROOT = str(Path(__file__).parent.parent.parent)
+QUICK = AnalysisRule(duration=0.6, interval=0.2, warm_up=0.1, extensions=1)
+GATED = EnvironmentPolicy(gates=(GateRule(name="promotion"),), analysis=QUICK)
+IDENTITY = "recorder"
+
+
+async def save(client: Client, workflow_id: str, case: str) -> None:
+    """Write one history; nothing of the machine that recorded it stays in it."""
+    handle = client.get_workflow_handle(workflow_id)
+    kind = (await handle.describe()).workflow_type
+    text = (await handle.fetch_history()).to_json().replace(ROOT, ".")
+    path = HISTORIES / kind / f"{case}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n")
+    sys.stdout.write(f"{kind}/{case}\n")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def lane(client: Client, case: str, world: World, *names: str) -> AsyncIterator[None]:
+    """Submit the deployments `names` to a lane of their own, run the block, wait for their ends."""
+    world.queue = [
+        QueuedDeployment(
+            deployment=name, requester="ana", module="greeter", version="2.0.0", strategy=world.strategy.kind
+        )
+        for name in names
+    ]
+    everything = [*world.activities, TemporalSupervision(client).await_end]
+    control = Worker(
+        client,
+        task_queue=CONTROL_QUEUE,
+        workflows=ALL_WORKFLOWS,
+        activities=everything,
+        workflow_runner=workflow_runner(),
+        identity=IDENTITY,
+    )
+    async with control, Worker(client, task_queue=NODE_QUEUE, activities=everything, identity=IDENTITY):
+        handle = await client.start_workflow(
+            LaneWorkflow.run,
+            LaneInput(tenant="acme", environment=case),
+            id=lane_id("acme", case),
+            task_queue=CONTROL_QUEUE,
+            start_signal="submit",
+            start_signal_args=[{"deployment": names[0]}],
+        )
+        yield
+        await until(lambda: {entry.deployment for entry in world.progress if _ended(entry)} == set(names))
+        looks = world.lane_looks
+        await handle.signal("submit", {})
+        await until(lambda: world.lane_looks > looks)
+        await handle.terminate("recorded")
+        await save(client, handle.id, case)
+
+
+def _ended(entry: object) -> bool:
+    phase = getattr(entry, "phase", None)
+    return phase is not None and phase.terminal
+
+
+async def vote(client: Client, world: World, deployment: str, decision: str) -> None:
+    await until(lambda: world.polls)
+    gate = approval_id(deployment, "promotion")
+    token = f"bob:approver:{gate}:{world.polls[-1].poll.plan}:{decision}:1"
+    gate_handle = client.get_workflow_handle(gate)
+    await gate_handle.signal("approve", {"approver": "mallory", "token": "forged"})
+    await gate_handle.signal(decision, {"approver": "bob", "token": token})
+
+
+async def record(client: Client) -> None:
+    """Every strategy, forwards and back."""
+    world = World(policy=GATED, strategy=Canary(bake=0.2))
+    async with lane(client, "canary", world, "d-canary"):
+        await vote(client, world, "d-canary", "approve")
+    await save(client, deployment_workflow_id("d-canary"), "canary")
+    await save(client, approval_id("d-canary", "promotion"), "approved")
+    await save(client, analysis_id("d-canary", 1), "pass")
+
+    world = World(policy=GATED, verdict=lambda look: Outcome.FAIL)
+    async with lane(client, "canary-fails", world, "d-fails"):
+        pass
+    await save(client, deployment_workflow_id("d-fails"), "canary-fails")
+    await save(client, rollback_id("d-fails"), "verified")
+    await save(client, analysis_id("d-fails", 1), "fail")
+
+    world = World(policy=GATED)
+    async with lane(client, "rejected", world, "d-rejected"):
+        await vote(client, world, "d-rejected", "reject")
+    await save(client, deployment_workflow_id("d-rejected"), "rejected")
+    await save(client, approval_id("d-rejected", "promotion"), "rejected")
+
+    world = World(policy=EnvironmentPolicy(analysis=QUICK), strategy=Direct())
+    async with lane(client, "two-direct", world, "d-first", "d-second"):
+        pass
+    await save(client, deployment_workflow_id("d-first"), "direct")
+
+    world = World(
+        policy=EnvironmentPolicy(analysis=QUICK, unsigned_votes=True),
+        strategy=Canary(bake=0.2),
+        verdict=lambda look: Outcome.INCONCLUSIVE if look.analysis.wave == 1 else Outcome.PASS,
+    )
+    async with lane(client, "held", world, "d-held"):
+        await until(lambda: "holding" in world.phases)
+        handle = client.get_workflow_handle(deployment_workflow_id("d-held"))
+        await handle.signal("promte", {})
+        await handle.signal("promote", {"actor": "ana"})
+    await save(client, deployment_workflow_id("d-held"), "held-then-promoted")
+    await save(client, analysis_id("d-held", 1), "inconclusive")
+
+    world = World(policy=EnvironmentPolicy(analysis=QUICK), blocked=asyncio.Event())
+    async with lane(client, "terminated", world, "d-terminated"):
+        await until(lambda: world.starts)
+        await client.get_workflow_handle(deployment_workflow_id("d-terminated")).terminate("from the console")
+
+
+async def main() -> None:
+    """A server in memory, all scenarios, one file each."""
+    keys = {"Keyword": SearchAttributeKey.for_keyword, "Int": SearchAttributeKey.for_int}
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(server_program()),
+        search_attributes=[keys[kind](name) for name, kind in SEARCH_ATTRIBUTES.items()],
+        data_converter=pydantic_data_converter,
+        identity=IDENTITY,
+    ) as env:
+        await record(env.client)
+        await asyncio.sleep(0.2)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
