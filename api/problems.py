@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy import exc as sql
 from starlette.exceptions import HTTPException
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from domain import errors
 
@@ -36,6 +36,12 @@ _CODES: Final = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body-too-large",
 }
 _UNAVAILABLE: Final = (sql.OperationalError, sql.InterfaceError, sql.TimeoutError, RPCError)
+_AWAY: Final = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+)
 _RETRY_AFTER: Final = "5"  # seconds
 
 
@@ -122,6 +128,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, RPCError) and error.status not in _AWAY:
+        return await _unexpected(request, error)
     _log.warning("%s %s: %s", request.method, request.url.path, error)
     return _answer(
         request,

@@ -38,6 +38,7 @@ _SEEN = {
     OutcomeKind.VERIFIED: NodeState.VERIFIED,
     OutcomeKind.ACTIVATED: NodeState.ACTIVATED,
 }
+_FORWARD = (OutcomeKind.VERIFIED, OutcomeKind.ACTIVATED)
 
 
 def node_state(outcome: OutcomeKind | None, *, touched: bool, unverified: bool, phase: Phase) -> NodeState:
@@ -59,6 +60,3 @@ def node_state(outcome: OutcomeKind | None, *, touched: bool, unverified: bool, 
     if over:
         return NodeState.OLD
     return NodeState.STAGED if outcome is OutcomeKind.STAGED else NodeState.PENDING
-
-
-_FORWARD = (OutcomeKind.VERIFIED, OutcomeKind.ACTIVATED)

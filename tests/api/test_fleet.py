@@ -1,16 +1,21 @@
 """Nodes and clusters: registered, heard of, healthy or not, measured by their agents."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest_asyncio
 
+from api.application import create_app
 from domain.wire import ModuleReport, ModuleState, NodeReport
+from store.database import Database
 from tests.agent.nodes import AgentProcess, Node, until_report, write_config
 from tests.api.conftest import World
+from tests.conftest import free_port
 
 REPORT = NodeReport(node="qa-1", boot_id="b", agent_version="1", agent_started=0.0, disk_free_bytes=1)
 
@@ -95,12 +100,6 @@ async def agent(world: World, tmp_path: Path) -> AsyncIterator[Node]:
     process.kill()
 
 
-def free_port() -> int:
-    from tests.conftest import free_port as found
-
-    return found()
-
-
 async def test_metrics_are_asked_of_the_agents(world: World, agent: Node) -> None:
     release = world.releases.program("1.0.0")
     await agent.install(release)
@@ -128,9 +127,9 @@ async def test_metrics_are_asked_of_the_agents(world: World, agent: Node) -> Non
 
 async def test_a_silent_agent_is_a_bad_gateway(world: World) -> None:
     async with world.asks("vera") as vera:
-        node = await vera.get("/nodes/silent-1/metrics")
-        cluster = await vera.get("/clusters/production/metrics")
-    for answer in (node, cluster):
+        paths = ("/nodes/silent-1/metrics", "/clusters/production/metrics")
+        answers = await asyncio.gather(*(vera.get(path) for path in paths))
+    for answer in answers:
         assert (answer.status_code, answer.json()["code"]) == (502, "node-unreachable")
 
 
@@ -143,3 +142,17 @@ async def test_alive_ready_and_the_numbers(world: World) -> None:
     assert 'hotswap_nodes{environment="production"} 3.0' in numbers
     assert 'hotswap_http_requests_total{method="GET",route="/readyz",status="200"}' in numbers
     assert 'hotswap_deployments{environment="production",phase="completed"}' in numbers
+
+
+async def test_without_its_database_it_is_not_ready_and_says_so(world: World) -> None:
+    away = Database("postgresql+psycopg://nobody:nothing@127.0.0.1:9/none")
+    cut_off = replace(world, app=create_app(replace(world.services, database=away)))
+    async with cut_off.asks("vera") as vera:
+        ready = await vera.get("http://api/readyz")
+        assert (ready.status_code, ready.json()) == (503, {"database": False, "temporal": True})
+        assert (await vera.get("http://api/healthz")).status_code == 200
+        answer = await vera.get("/deployments")
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert answer.headers["Retry-After"]
+    assert "127.0.0.1" not in answer.text
+    await away.dispose()

@@ -1,4 +1,4 @@
-"""The API as a process of its own: streams, readiness without its database, and a clean end."""
+"""The API as a process of its own: streams, a clean end, and no start without protection."""
 
 import asyncio
 import json

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, update
 
 from domain.errors import Conflict, InvalidInput, NotFound
 from domain.manifest import Files, Manifest
@@ -13,6 +14,7 @@ from store.bootstrap import bootstrap
 from store.bundles import BundleDirectory
 from store.database import Database
 from store.idempotency import KeyReused
+from store.tables import IdempotencyKeyRow
 from tests.store.conftest import NEW, NODES, OLD, TENANT
 
 NODE = Node(name="node-01", environment="production", address="https://127.0.0.1:7999")
@@ -110,6 +112,10 @@ async def test_an_idempotency_key_finds_what_it_made(database: Database) -> None
     assert await claim("d2") == "d1"
     with pytest.raises(KeyReused):
         await claim("d3", "another body")
+    async with database.transaction() as session:
+        long_ago = func.now() - func.make_interval(0, 0, 0, 0, 25)
+        await session.execute(update(IdempotencyKeyRow).values(created_at=long_ago))
+    assert await claim("d3", "another body") == "d3"
 
 
 async def test_the_bootstrap_runs_once(database: Database) -> None:
