@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from temporalio import activity
+from typing_extensions import override
 
 from activities.heartbeats import beating
 from activities.orders import Looks
@@ -28,8 +29,8 @@ class AgentLooks(Looks):
         self._agents = agents
 
     @activity.defn
+    @override
     async def look(self, look: Look) -> Verdict:
-        """Judge everything since the window's start; the verdict is stored with its numbers."""
         request = look.analysis
         async with beating():
             names = (*request.canary, *request.baseline)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from temporalio import activity
+from typing_extensions import override
 
 from activities.heartbeats import BatchProgress, beating
 from activities.orders import Nodes
@@ -48,8 +49,8 @@ class AgentNodes(Nodes):
         self._bundles = bundles
 
     @activity.defn
+    @override
     async def stage(self, order: NodesOrder) -> NodesOutcome:
-        """Bring the bundle to the nodes; each checks the signature itself."""
         async with self._database.transaction() as session:
             stored = await releases.by_ref(session, order.tenant, order.release)
 
@@ -61,12 +62,8 @@ class AgentNodes(Nodes):
         return await self._batch(order, OutcomeKind.STAGED, drive)
 
     @activity.defn
+    @override
     async def activate(self, order: NodesOrder) -> NodesOutcome:
-        """Switch the nodes to the release. They are recorded as touched before anything moves.
-
-        Raises:
-            Conflict: final; the deployment is rolling back already.
-        """
         async with self._database.transaction() as session:
             await rollouts.touch(session, order.tenant, order.deployment, order.nodes, order.wave)
 
@@ -77,17 +74,16 @@ class AgentNodes(Nodes):
         return await self._batch(order, OutcomeKind.ACTIVATED, drive)
 
     @activity.defn
+    @override
     async def verify(self, order: NodesOrder) -> NodesOutcome:
-        """Read back from the nodes what runs; anything but the release is a failure of that node."""
-
         async def drive(node: str, address: str) -> ModuleReport:
             return await self._read_back(address, order.release.module, order.release, order.deadline)
 
         return await self._batch(order, OutcomeKind.VERIFIED, drive)
 
     @activity.defn
+    @override
     async def revert(self, order: RevertOrder) -> NodesOutcome:
-        """Order each node back to its recorded release, staging it again where its slot is gone."""
         prior = await self._prior(order)
 
         async def drive(node: str, address: str) -> ModuleReport:
@@ -102,8 +98,8 @@ class AgentNodes(Nodes):
         return await self._batch(order, OutcomeKind.REVERTED, drive)
 
     @activity.defn
+    @override
     async def verify_reverted(self, order: RevertOrder) -> NodesOutcome:
-        """Read back that each node runs its recorded release again."""
         prior = await self._prior(order)
 
         async def drive(node: str, address: str) -> ModuleReport:

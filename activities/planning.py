@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from temporalio import activity
+from typing_extensions import override
 
 from activities.heartbeats import beating
 from activities.orders import Planning
@@ -29,12 +30,8 @@ class FleetPlanning(Planning):
         self._agents = agents
 
     @activity.defn
+    @override
     async def prepare(self, request: DeploymentInput) -> Prepared:
-        """The stored plan of this deployment, made now if there is none yet.
-
-        Raises:
-            PlanImpossible: final; no nodes, or nodes that do not answer, by name.
-        """
         async with self._database.transaction() as session:
             stored = await rollouts.stored_plan(session, request.tenant, request.deployment)
             if stored is not None:

@@ -1,6 +1,7 @@
 """What is written down: phases, events, polls, lanes. One transaction each, safe to repeat."""
 
 from temporalio import activity
+from typing_extensions import override
 
 from activities.orders import Records
 from domain.deployment import Phase
@@ -23,34 +24,27 @@ class DatabaseRecords(Records):
         self._database = database
 
     @activity.defn
+    @override
     async def record(self, progress: Progress) -> None:
-        """Write a change and its event together, once per key.
-
-        An unverified end freezes the lane in the same transaction: nothing may follow before a person
-        has looked.
-
-        Raises:
-            IllegalTransition: final; nothing was written.
-        """
         async with self._database.transaction() as session:
             await deployments.record(session, progress)
             if progress.phase is Phase.ROLLED_BACK_UNVERIFIED:
                 await lanes.freeze(session, progress.tenant, progress.deployment, progress.message)
 
     @activity.defn
+    @override
     async def load_lane(self, lane: LaneInput) -> LaneView:
-        """What runs, what waits, and why the lane is frozen."""
         async with self._database.transaction() as session:
             return await lanes.load(session, lane.tenant, lane.environment)
 
     @activity.defn
+    @override
     async def save_poll(self, record: PollRecord) -> None:
-        """Write a gate with its votes as they stand."""
         async with self._database.transaction() as session:
             await polls.save(session, record)
 
     @activity.defn
+    @override
     async def rollback_targets(self, request: RollbackInput) -> RollbackTargets:
-        """The nodes to take back, and a fence above that of everything before."""
         async with self._database.transaction() as session:
             return await rollouts.rollback_targets(session, request.tenant, request.deployment, request.of)

@@ -3,6 +3,7 @@
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError, RPCStatusCode
+from typing_extensions import override
 
 from activities.heartbeats import beating
 from activities.orders import Supervision
@@ -15,8 +16,8 @@ class TemporalSupervision(Supervision):
         self._client = client
 
     @activity.defn
+    @override
     async def await_end(self, workflow_id: str) -> None:
-        """Wait until the workflow is closed, however it ends; one that is not there has ended."""
         async with beating():
             try:
                 await self._client.get_workflow_handle(workflow_id).result()

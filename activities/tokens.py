@@ -1,6 +1,7 @@
 """Tokens that people's votes and commands carry: checked against the API's public key."""
 
 from temporalio import activity
+from typing_extensions import override
 
 from activities.orders import Tokens
 from domain.errors import Unauthenticated
@@ -16,8 +17,8 @@ class PublicKeyTokens(Tokens):
         self._reader = reader
 
     @activity.defn
+    @override
     async def read_vote(self, check: TokenCheck) -> VoteTokenVerdict:
-        """The claims of a vote token, or why it is void. Never fails on a bad token."""
         try:
             return VoteTokenVerdict(claims=self._reader.vote(check.token))
         except TokenExpired:
@@ -26,8 +27,8 @@ class PublicKeyTokens(Tokens):
             return VoteTokenVerdict(refusal=Refusal.FORGED_TOKEN)
 
     @activity.defn
+    @override
     async def read_command(self, check: TokenCheck) -> CommandTokenVerdict:
-        """The claims of a command token, or why it is void. Never fails on a bad token."""
         try:
             return CommandTokenVerdict(claims=self._reader.command(check.token))
         except Unauthenticated as error:

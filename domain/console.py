@@ -27,6 +27,11 @@ def clip(text: str, limit: int = 200) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def count(number: int, noun: str) -> str:
+    """A number of things, in words: 1 node, 2 nodes."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def clock(at: float) -> str:
     """A time of day in UTC, for people."""
     return datetime.fromtimestamp(at, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -60,13 +65,13 @@ def deployment_details(
 def _plan_lines(plan: Plan, step: int) -> list[str]:
     lines = [
         f"\n{escape(plan.release.module)} {plan.replaces or 'first install'} → {escape(plan.release.version)}"
-        f" on {len(plan.nodes)} nodes, plan `{plan.digest[:12]}`\n",
+        f" on {count(len(plan.nodes), 'node')}, plan `{plan.digest[:12]}`\n",
     ]
     for index, each in enumerate(plan.steps):
         mark = "✔" if index < step else "▶" if index == step else "○"
         nodes = plan.wave(each.wave).nodes
         name = f"gate {each.rule.name}" if isinstance(each, Gate) else each.kind
-        lines.append(f"1. {mark} {name}, wave {each.wave} of {len(plan.waves)} ({len(nodes)} nodes)")
+        lines.append(f"1. {mark} {name}, wave {each.wave} of {len(plan.waves)} ({count(len(nodes), 'node')})")
     return lines
 
 

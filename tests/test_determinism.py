@@ -16,8 +16,20 @@ FILES = sorted([*ROOT.glob("domain/**/*.py"), *ROOT.glob("workflows/**/*.py")])
 
 BANNED_MODULES = {"time", "random", "secrets", "uuid", "os", "threading", "socket", "subprocess", "requests"}
 BANNED_CALLS = {
-    "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "asyncio.wait", "asyncio.as_completed",
-    "asyncio.to_thread", "asyncio.sleep", "print", "open", "input", "id", "hash", "set",
+    "datetime.now",
+    "datetime.utcnow",
+    "datetime.today",
+    "date.today",
+    "asyncio.wait",
+    "asyncio.as_completed",
+    "asyncio.to_thread",
+    "asyncio.sleep",
+    "print",
+    "open",
+    "input",
+    "id",
+    "hash",
+    "set",
 }
 
 
@@ -31,7 +43,9 @@ def offences(tree: ast.AST) -> list[str]:
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [f"import {alias.name}" for alias in node.names if alias.name.split(".")[0] in BANNED_MODULES]
+            found += [
+                f"import {alias.name}" for alias in node.names if alias.name.split(".")[0] in BANNED_MODULES
+            ]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in BANNED_MODULES:
             found.append(f"from {node.module} import")
         elif isinstance(node, ast.Call) and dotted(node.func) in BANNED_CALLS:

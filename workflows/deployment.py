@@ -16,7 +16,7 @@ from temporalio.exceptions import ActivityError, ChildWorkflowError
 from temporalio.workflow import ParentClosePolicy
 
 from domain.analysis import Outcome, Verdict
-from domain.console import clip
+from domain.console import clip, count
 from domain.deployment import UNTOUCHED_END, Cause, CauseKind, NodeFailure, Phase
 from domain.gate import Decision, GateResult
 from domain.messages import (
@@ -84,7 +84,7 @@ class DeploymentWorkflow(Commanded):
             return await self._turn_back(halted.cause)
         except (asyncio.CancelledError, ActivityError, ChildWorkflowError) as error:
             return await self._turn_back(cause_of(error))
-        await self._board.enter(Phase.COMPLETED, f"{plan.release} runs on all {len(plan.nodes)} nodes")
+        await self._board.enter(Phase.COMPLETED, f"{plan.release} runs on {count(len(plan.nodes), 'node')}")
         return DeploymentResult(phase=Phase.COMPLETED)
 
     async def _make_plan(self) -> Plan:
@@ -123,7 +123,9 @@ class DeploymentWorkflow(Commanded):
     async def _on_wave(self, plan: Plan, wave: int, phase: Phase, operation: Any) -> None:
         """One operation on the wave's nodes that have not failed yet, within the failure budget."""
         nodes = tuple(name for name in plan.wave(wave).nodes if name not in self._failed)
-        await self._board.enter(phase, f"wave {wave} of {len(plan.waves)}: {len(nodes)} nodes", wave=wave)
+        await self._board.enter(
+            phase, f"{phase} wave {wave} of {len(plan.waves)}: {count(len(nodes), 'node')}", wave=wave
+        )
         before = len(self._failed)
 
         def too_many(failed: int, executed: int) -> bool:

@@ -2,6 +2,7 @@
 
 from temporalio import workflow
 
+from domain.console import count
 from domain.deployment import Phase
 from domain.events import EventKind
 from domain.messages import (
@@ -95,11 +96,7 @@ class RollbackWorkflow(Receives):
             reason = f"rollback of {self._request.of} not verified on {', '.join(unverified[:20])}"
             await self._show(Phase.ROLLED_BACK_UNVERIFIED, reason, unverified)
         else:
-            words = (
-                f"{len(targets.nodes)} nodes are back and read back"
-                if targets.nodes
-                else "no node was touched"
-            )
+            words = f"{count(len(targets.nodes), 'node')} read back on the prior release"
             await self._show(Phase.ROLLED_BACK_VERIFIED, words)
         return RollbackResult(unverified=unverified, touched=len(targets.nodes))
 
