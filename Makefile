@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: install demo test lint bench histories lock clean
+.PHONY: install demo test test-faults lint bench histories lock clean
 
 install: $(VENV)/.installed
 
@@ -20,6 +20,9 @@ demo: install
 
 test: install
 	$(BIN)/pytest
+
+test-faults: install
+	$(BIN)/pytest -m "faults or faults_long" -rP tests/stack
 
 lint: install
 	$(BIN)/ruff check .
