@@ -5,6 +5,7 @@ handed over.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -42,7 +43,8 @@ def listening_socket() -> socket.socket:
 
 def notify(message: bytes) -> None:
     if "NOTIFY_SOCKET" in os.environ:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        # The agent may be gone by now; sd_notify(3) recommends to ignore failures.
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\0", 1))
             sender.send(message)
 
