@@ -22,7 +22,10 @@ class LaneInput(Frozen):
 
 
 class QueuedDeployment(Frozen):
-    """One entry of the lane. With `rolls_back` it takes back that completed deployment instead."""
+    """One entry of the lane. With `rolls_back` it takes back that completed deployment instead.
+
+    `replaces` is the version that the last completed deployment of the module brought, where there is one.
+    """
 
     deployment: str
     requester: str
@@ -30,6 +33,7 @@ class QueuedDeployment(Frozen):
     version: str
     strategy: str
     rolls_back: str | None = None
+    replaces: str | None = None
     phase: Phase = Phase.QUEUED
 
 

@@ -1,8 +1,9 @@
 """Lanes: what runs, what waits, and why nothing may start."""
 
-from sqlalchemy import func, select
+from sqlalchemy import ScalarSelect, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from domain.deployment import Phase
 from domain.errors import Conflict
@@ -28,7 +29,7 @@ async def load(session: AsyncSession, tenant: str, environment: str) -> LaneView
         DeploymentRow.strategy["kind"].astext, EnvironmentRow.policy["strategy"]["kind"].astext
     )
     rows = await session.execute(
-        select(DeploymentRow, strategy)
+        select(DeploymentRow, strategy, _running_version())
         .join(
             EnvironmentRow,
             (EnvironmentRow.tenant == DeploymentRow.tenant)
@@ -42,7 +43,7 @@ async def load(session: AsyncSession, tenant: str, environment: str) -> LaneView
         .order_by(DeploymentRow.phase == Phase.QUEUED, DeploymentRow.created_at, DeploymentRow.id)
         .limit(LONGEST_VIEW)
     )
-    entries = [_entry(row, kind) for row, kind in rows]
+    entries = [_entry(row, kind, replaces) for row, kind, replaces in rows]
     under_way = [entry for entry in entries if entry.phase is not Phase.QUEUED]
     return LaneView(
         frozen=frozen,
@@ -69,7 +70,27 @@ async def with_work(session: AsyncSession) -> list[OpenLane]:
     ]
 
 
-def _entry(row: DeploymentRow, strategy: str) -> QueuedDeployment:
+def _running_version() -> ScalarSelect[str]:
+    """The version of the module that the environment's last completed, not undone deployment brought."""
+    done, undone = aliased(DeploymentRow), aliased(DeploymentRow)
+    taken_back = select(undone.id).where(undone.tenant == done.tenant, undone.rolls_back == done.id)
+    return (
+        select(done.version)
+        .where(
+            done.tenant == DeploymentRow.tenant,
+            done.environment == DeploymentRow.environment,
+            done.module == DeploymentRow.module,
+            done.phase == Phase.COMPLETED,
+            ~taken_back.where(undone.phase == Phase.ROLLED_BACK_VERIFIED).exists(),
+        )
+        .order_by(done.finished_at.desc())
+        .limit(1)
+        .correlate(DeploymentRow)
+        .scalar_subquery()
+    )
+
+
+def _entry(row: DeploymentRow, strategy: str, replaces: str | None) -> QueuedDeployment:
     return QueuedDeployment(
         deployment=row.id,
         requester=row.requester,
@@ -77,6 +98,7 @@ def _entry(row: DeploymentRow, strategy: str) -> QueuedDeployment:
         version=row.version,
         strategy=strategy,
         rolls_back=row.rolls_back,
+        replaces=replaces,
         phase=Phase(row.phase),
     )
 

@@ -33,5 +33,5 @@ class Chronicle:
             message=clip(message, 2000),
             **facts,
         )
-        summary = clip(f"record {progress.phase or event}")
+        summary = clip(progress.phase or event)
         await workflow.execute_activity_method(Records.record, progress, summary=summary, **RECORD)

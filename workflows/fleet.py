@@ -93,7 +93,7 @@ def wave_operation(
             deadline=plan.deadlines.node,
         )
         outcome: NodesOutcome = await workflow.execute_activity_method(
-            operation, order, summary=clip(f"{phase} {named(batch)}, wave {wave}"), **options
+            operation, order, summary=clip(f"{named(batch)}, wave {wave}"), **options
         )
         return outcome
 

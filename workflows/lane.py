@@ -67,7 +67,7 @@ class LaneWorkflow(Receives):
             module=queued.module,
             version=queued.version,
         )
-        name = f"{queued.module} → {queued.version}"
+        versions = " → ".join(each for each in (queued.replaces, queued.version) if each)
         where = f"{self._lane.tenant}/{self._lane.environment}"
         try:
             await workflow.execute_child_workflow(
@@ -78,7 +78,7 @@ class LaneWorkflow(Receives):
                 parent_close_policy=ParentClosePolicy.ABANDON,
                 cancellation_type=ChildWorkflowCancellationType.ABANDON,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                static_summary=clip(f"{name} · {where} · {queued.strategy}"),
+                static_summary=clip(f"{queued.module} {versions} · {where} · {queued.strategy}"),
                 static_details=f"requested by {escape(queued.requester)}",
                 search_attributes=self._attributes(queued),
             )

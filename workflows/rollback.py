@@ -2,7 +2,7 @@
 
 from temporalio import workflow
 
-from domain.console import count
+from domain.console import clip, count
 from domain.deployment import Phase
 from domain.events import EventKind
 from domain.messages import (
@@ -73,12 +73,12 @@ class RollbackWorkflow(Receives):
 
         async def revert(batch: tuple[NodeName, ...]) -> NodesOutcome:
             return await workflow.execute_activity_method(
-                Nodes.revert, order(batch), summary=f"revert {named(batch)}", **options
+                Nodes.revert, order(batch), summary=clip(named(batch)), **options
             )
 
         async def verify(batch: tuple[NodeName, ...]) -> NodesOutcome:
             return await workflow.execute_activity_method(
-                Nodes.verify_reverted, order(batch), summary=f"read back {named(batch)}", **options
+                Nodes.verify_reverted, order(batch), summary=clip(named(batch)), **options
             )
 
         options = node_operation(targets.deadline * (1 + len(nodes)))
