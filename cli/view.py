@@ -90,9 +90,10 @@ def _headline(frame: Frame, now: datetime) -> Text:
     mark, style = PHASES.get(frame.phase, ("▶", BUSY))
     waiting = _gate_words(frame.open_gate, now) if frame.open_gate and not frame.phase.terminal else ""
     asked = frame.created_at.astimezone(now.tzinfo).strftime("%H:%M:%S")
+    before = frame.replaces or ("first install" if frame.steps else "")
     return Text.assemble(
         (frame.module, "bold"),
-        f" {frame.replaces or 'first install'} → ",
+        f" {before} → ",
         (frame.version, "bold"),
         f"   {frame.tenant}/{frame.environment}   ",
         (f"{mark} {str(frame.phase).replace('-', ' ').upper()}", style),

@@ -16,6 +16,7 @@ from cli.frame import Frame
 from cli.session import console
 from cli.sse import ServerEvent
 from cli.view import headline, render
+from domain.events import EventKind
 
 STILL_UNDER_WAY = 4  # the exit code of domain.deployment.exit_code for what has not ended
 TICK = 1.0  # seconds between two redraws when nothing happens
@@ -83,7 +84,8 @@ class Lines:
         content = json.loads(event.data)
         at = datetime.fromisoformat(content["at"]).astimezone()
         actor = f" ({content['actor']})" if content.get("actor") else ""
-        self._line(at, f"{event.event}  {content['message']}{actor}")
+        what = content.get("phase") if event.event == EventKind.PHASE else event.event
+        self._line(at, f"{what}: {content['message']}{actor}")
 
     def _line(self, at: datetime, words: str) -> None:
         self._console.print(f"{at:%H:%M:%S}  {words}", markup=False)

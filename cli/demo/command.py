@@ -79,10 +79,10 @@ def _tell(stack: StackDirectory, began: float) -> Report:
             console.print(f"traffic runs through all {len(endpoints)} nodes")
 
             _headline(f"{setting.MODULE} {GOOD}: a canary rollout with an approval, under traffic")
-            good = deploy(deployer, GOOD, strategy="canary", expected=0, attend=gate.Attendant(approver))
+            good = deploy(deployer, GOOD, expected=0, attend=gate.Attendant(approver))
 
             _headline(f"{setting.MODULE} {BAD}: slower and failing some requests")
-            bad = deploy(deployer, BAD, strategy="canary", expected=2, attend=gate.Attendant(approver))
+            bad = deploy(deployer, BAD, expected=2, attend=gate.Attendant(approver))
             verified = readback.verified(deployer, releases[GOOD], since=bad.ended)
             return _report(
                 sender,
@@ -121,7 +121,6 @@ def _report(
         requests=tally.requests,
         requests_during_good_rollout=tally.requests_within(good.began, good.ended),
         failed_during_good_rollout=len(tally.failures_within(good.began, good.ended)),
-        resent=tally.resent,
         bad_release_nodes=len(reached),
         first_wave_nodes=bad.first_wave,
         detection_seconds=round(bad.detection_seconds, 1),
@@ -143,7 +142,7 @@ def _conclude(report: Report, path: Path, *, left_open: bool) -> None:
     good, bad = report.failed_during_good_rollout, report.bad_release_nodes
     figures = {
         "requests": f"{report.requests}, {report.requests_during_good_rollout} during the good rollout",
-        "failed in good rollout": f"{good} ({report.resent} resent by the client itself)",
+        "failed in good rollout": str(good),
         "bad release": f"on {bad} of {report.nodes} nodes, caught in {report.detection_seconds} s",
         "read back on the nodes": f"{report.nodes_verified} of {report.nodes} run {GOOD}",
         "total": f"{report.total_seconds} s",

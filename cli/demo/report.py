@@ -11,8 +11,7 @@ class Report(Frozen):
     Attributes:
         requests: sent by the traffic, over the whole demo.
         requests_during_good_rollout: that ended while 2.0.0 was rolled out.
-        failed_during_good_rollout: without a 2xx answer, under way at any time of that rollout.
-        resent: by the client itself, because a kept connection was closed (RFC 9110 §9.2.2).
+        failed_during_good_rollout: without a 2xx answer at the first try, under way at any time of it.
         bad_release_nodes: that 3.0.0 was ordered to or seen to answer on.
         first_wave_nodes: that the plan of 3.0.0 had in its first wave.
         detection_seconds: from the order to activate 3.0.0 on the first node to the failing verdict.
@@ -24,7 +23,6 @@ class Report(Frozen):
     requests: int
     requests_during_good_rollout: int
     failed_during_good_rollout: int
-    resent: int
     bad_release_nodes: int
     first_wave_nodes: int
     detection_seconds: float

@@ -38,11 +38,11 @@ def deploy(
     client: ApiClient,
     version: str,
     *,
-    strategy: str,
+    strategy: str | None = None,
     expected: int,
     attend: Callable[[Update], None] = lambda _: None,
 ) -> Course:
-    """Ask for a rollout and follow it to its end.
+    """Ask for a rollout and follow it to its end; without a strategy the environment's policy decides.
 
     Raises:
         CommandFailed: it does not end within DEADLINE, or otherwise than with the `expected` exit code.

@@ -60,11 +60,6 @@ class Tally(Frozen):
         """Nodes that have answered so that a release is known, by name."""
         return sorted({c.node for part in self.slices for c in part.counts if c.version != UNKNOWN})
 
-    @property
-    def resent(self) -> int:
-        """Requests that the client sent again by itself because a kept connection was closed."""
-        return self.slices[-1].resent if self.slices else 0
-
     def _spans(self) -> Iterator[tuple[float, Slice]]:
         """Each slice with the time at which it began."""
         before = float("-inf")

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Literal
 
 import aiohttp
@@ -32,20 +33,19 @@ class Count(Frozen):
 
 
 class Slice(Frozen):
-    """What was answered (or failed) up to `at`, seconds since the epoch, since the slice before.
-
-    `resent` counts requests that the client sent again by itself, as HTTP allows for GET (RFC 9110 §9.2.2),
-    because a kept connection turned out to be closed.
-    """
+    """What was answered (or failed) up to `at`, seconds since the epoch, since the slice before."""
 
     kind: Literal["slice"] = "slice"
     at: float
     counts: tuple[Count, ...]
-    resent: int
 
 
 class Failure(Frozen):
-    """A request that got no 2xx answer: when it began and ended, where, from which release, and why."""
+    """A request that got no 2xx answer at the first try: when it began and ended, where, and why.
+
+    The client sends a GET again by itself when its connection was lost (RFC 9110 §9.2.2 lets it); such a
+    request counts as failed here, whatever became of it, for not every client and method can do that.
+    """
 
     kind: Literal["failure"] = "failure"
     began: float
@@ -63,8 +63,6 @@ class Load:
         self._endpoints = endpoints
         self._period = len(endpoints) * (KEPT_PER_NODE + 1) / rate
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._sent = 0
-        self._dispatched = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until told to stop; what is under way is waited for and counted."""
@@ -81,7 +79,7 @@ class Load:
     async def _send_steadily(self, node: str, stop: asyncio.Event, *, fresh: bool, delay: float) -> None:
         connector = aiohttp.TCPConnector(limit=1, force_close=fresh)
         async with aiohttp.ClientSession(
-            connector=connector, timeout=REQUEST_TIMEOUT, trace_configs=[self._connections()]
+            connector=connector, timeout=REQUEST_TIMEOUT, trace_configs=[_attempts_counted()]
         ) as session:
             due = time.monotonic() + delay
             while not stop.is_set():
@@ -92,29 +90,20 @@ class Load:
     async def _send(self, session: aiohttp.ClientSession, node: str) -> None:
         began = time.time()
         version, fault = UNKNOWN, None
-        self._sent += 1
+        attempts: Counter[str] = Counter()
         try:
-            async with session.get(self._endpoints[node]) as answer:
+            async with session.get(self._endpoints[node], trace_request_ctx=attempts) as answer:
                 content = await answer.json()
                 version = content.get("version", UNKNOWN)
                 if not answer.ok:
                     fault = f"HTTP {answer.status}"
+                elif attempts.total() > 1:
+                    fault = "the connection was lost, and the request sent again"
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             fault = f"{type(error).__name__}: {error}"
         self._counts[node, version] += 1
         if fault is not None:
             _print(Failure(began=began, ended=time.time(), node=node, version=version, reason=fault))
-
-    def _connections(self) -> aiohttp.TraceConfig:
-        """Counts how often a request was given a connection: more often than asked for means sent again."""
-        trace = aiohttp.TraceConfig()
-
-        async def count(*_: object) -> None:
-            self._dispatched += 1
-
-        trace.on_connection_reuseconn.append(count)
-        trace.on_connection_create_start.append(count)
-        return trace
 
     async def _report(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -126,7 +115,19 @@ class Load:
             Count(node=node, version=version, requests=n) for (node, version), n in self._counts.items()
         )
         self._counts.clear()
-        _print(Slice(at=time.time(), counts=counts, resent=max(0, self._dispatched - self._sent)))
+        _print(Slice(at=time.time(), counts=counts))
+
+
+def _attempts_counted() -> aiohttp.TraceConfig:
+    """Counts, in the request's own context, how often it was given a connection."""
+    trace = aiohttp.TraceConfig()
+
+    async def count(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx["attempts"] += 1
+
+    trace.on_connection_reuseconn.append(count)
+    trace.on_connection_create_start.append(count)
+    return trace
 
 
 def _print(line: Slice | Failure) -> None:

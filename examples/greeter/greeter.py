@@ -15,6 +15,7 @@ Environment:
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -204,10 +205,10 @@ def handed_over() -> socket.socket:
 
 
 def notify(state: bytes) -> None:
-    """Tell the supervisor, if there is one that wants to know."""
+    """Tell the supervisor, if there is one that wants to know; one that stopped listening is no error."""
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor, contextlib.suppress(OSError):
             supervisor.connect("\0" + address[1:] if address.startswith("@") else address)
             supervisor.send(state)
 
