@@ -10,12 +10,6 @@ from tests.cli.small_server import Answer, SmallServer
 
 
 @pytest.fixture
-def server():
-    with SmallServer().running() as running:
-        yield running
-
-
-@pytest.fixture
 def password(tmp_path):
     path = tmp_path / "password"
     path.write_text("correct horse\n")

@@ -12,24 +12,7 @@ from typer.testing import CliRunner
 from cli.deployments import read_strategy
 from cli.errors import CommandFailed
 from cli.main import app, main
-from tests.cli.small_server import Answer, SmallServer
-
-
-@pytest.fixture
-def server():
-    with SmallServer().running() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """Nothing of the person who runs the tests is read or written."""
-    for name in ("HOTSWAP_URL", "HOTSWAP_TOKEN", "HOTSWAP_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+from tests.cli.small_server import Answer
 
 
 def run(server, *words, text=None):
