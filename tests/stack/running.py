@@ -30,7 +30,7 @@ from domain.readback import mismatch
 from domain.release import ReleaseRef
 from domain.roles import Role
 from domain.strategy import Canary, Direct, Strategy
-from domain.wire import JournalEntry, ModuleReport
+from domain.wire import Action, JournalEntry, ModuleReport
 from runtime import files
 from runtime.embedded.choices import DEFAULT_PORTS, Choices, is_free
 from runtime.embedded.directory import StackDirectory
@@ -276,9 +276,9 @@ def free_ports(count: int) -> list[int]:
     return [next(free) for _ in range(count)]
 
 
-def activated(entries: Iterable[JournalEntry], release: ReleaseRef) -> bool:
-    """Whether the journal shows that the release was ever made current."""
-    return any(entry.action == "activate" and entry.changed and entry.release == release for entry in entries)
+def orders_to_activate(entries: Iterable[JournalEntry], release: ReleaseRef) -> list[JournalEntry]:
+    """What the journal says of orders to make the release current, whatever became of them."""
+    return [each for each in entries if each.action is Action.ACTIVATE and each.release == release]
 
 
 def _alive(process: ProcessId | None) -> bool:

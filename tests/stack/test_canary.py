@@ -6,7 +6,7 @@ import pytest
 
 from domain.deployment import CauseKind, Phase
 from domain.policy import GateRule
-from tests.stack.running import BAD, CANARY, GOOD, OLD, activated
+from tests.stack.running import BAD, CANARY, GOOD, OLD, orders_to_activate
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
@@ -49,6 +49,8 @@ def test_a_bad_release_is_caught_in_the_first_wave_and_taken_back(stack):
     first = {node["name"] for node in end["nodes"] if node["wave"] == 1}
     touched = {node["name"] for node in end["nodes"] if node["touched_at"]}
     journals = {name: stack.journal(address) for name, address in stack.nodes().items()}
-    assert {name for name, entries in journals.items() if activated(entries, bad)} == first == touched
+    assert (
+        {name for name, entries in journals.items() if orders_to_activate(entries, bad)} == first == touched
+    )
     assert set(served) == first
     stack.assert_everywhere(good)
