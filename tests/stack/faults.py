@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from domain.deployment import Phase
-from tests.stack.running import GOOD, OLD, RunningStack, orders_to_activate, until
+from tests.stack.running import GOOD, OLD, PATIENCE, RunningStack, orders_to_activate, until
 
 OTHER = {OLD: GOOD, GOOD: OLD}
 
@@ -25,9 +25,11 @@ def assert_applied_once(stack: RunningStack, deployment: str, version: str) -> N
         assert [each.changed for each in orders] == [True], f"{name}: {entries}"
 
 
-def assert_completed(stack: RunningStack, deployment: str, version: str) -> dict[str, Any]:
+def assert_completed(
+    stack: RunningStack, deployment: str, version: str, seconds: float = PATIENCE
+) -> dict[str, Any]:
     """As without a kill: completed, no node failed, every node proves the release, nothing done twice."""
-    end = stack.ended(deployment, Phase.COMPLETED, seconds=150)
+    end = stack.ended(deployment, Phase.COMPLETED, seconds)
     assert end["exit_code"] == 0
     assert {node["state"] for node in end["nodes"]} == {"verified"}
     assert [node["fault"] for node in end["nodes"]] == [None] * len(end["nodes"])

@@ -7,11 +7,12 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import nullcontext
 
-import httpx
 import pytest
 
+from cli.errors import Unreachable
 from domain.deployment import Phase
 from tests.stack.faults import OTHER, assert_completed, present
 from tests.stack.running import BAD, CANARY, DIRECT, OLD, until
@@ -19,6 +20,9 @@ from tests.stack.running import BAD, CANARY, DIRECT, OLD, until
 pytestmark = [pytest.mark.faults_long, pytest.mark.timeout(3600)]
 
 KILLS = 20
+CENTRAL = ("worker", "api", "temporal", "postgres")
+# The supervisor waits longer before each restart of what ends again and again, up to 30 s.
+ROLLOUT_SECONDS = 240
 
 
 def test_killed_at_any_moment(stack):
@@ -26,54 +30,55 @@ def test_killed_at_any_moment(stack):
     print(f"FAULTS_SEED={seed}")
     moments = random.Random(seed)
     stack.install_greeter(OLD)
+    stack.set_policy()
     kills: Counter[str] = Counter()
-    rounds = 0
+    rollouts = 0
     while kills.total() < KILLS:
-        victims = ["worker", "api", moments.choice(sorted(stack.nodes()))]
-        moments.shuffle(victims)
-        canary, bad = rounds % 2 == 1, rounds % 4 == 3
-        before = present(stack)
-        version = BAD if bad else OTHER[before]
-        stack.set_policy()
+        version = (None, None, BAD)[rollouts % 3] or OTHER[present(stack)]
+        canary = version == BAD or rollouts % 3 == 1
         with stack.traffic() if canary else nullcontext():
-            deployment = stack.order(version, CANARY if canary else DIRECT)
-            pids = kill_some(stack, deployment, victims[: 3 if canary else 2], moments, kills)
-            if bad:
-                stack.ended(deployment, Phase.ROLLED_BACK_VERIFIED, seconds=240)
-                stack.assert_everywhere(stack.releases[before])
-                touched = {node["name"] for node in stack.look(deployment)["nodes"] if node["touched_at"]}
-                after = stack.module_pids()
-                assert {n: p for n, p in after.items() if n not in touched} == {
-                    n: p for n, p in pids.items() if n not in touched
-                }
-            else:
-                assert_completed(stack, deployment, version)
-        rounds += 1
-    print(f"{kills.total()} kills in {rounds} rollouts: {dict(kills)}")
+            kills += roll_out(stack, version, moments, canary=canary)
+        rollouts += 1
+    print(f"{kills.total()} kills in {rollouts} rollouts: {dict(kills)}")
 
 
-def kill_some(stack, deployment, victims, moments, kills):
-    """Kill these at moments drawn over the rollout; the module pids from before the first kill."""
-    pids = stack.module_pids()
+def roll_out(stack, version: str, moments: random.Random, *, canary: bool) -> Counter[str]:
+    """One rollout with kills, to the end that it has to have; what was killed."""
+    before, pids = present(stack), stack.module_pids()
+    deployment = stack.order(version, CANARY if canary else DIRECT)
+    victims = [*CENTRAL, *moments.sample(sorted(stack.nodes()), 2)]
+    moments.shuffle(victims)
+    victims = victims[: 4 if canary else 2]
+    killed = kill_some(stack, deployment, victims, lambda: moments.uniform(0.05, 6 if canary else 0.6))
+    if version == BAD:
+        end = stack.ended(deployment, Phase.ROLLED_BACK_VERIFIED, seconds=ROLLOUT_SECONDS)
+        stack.assert_everywhere(stack.releases[before])
+        untouched = {node["name"] for node in end["nodes"] if not node["touched_at"]}
+        assert len(untouched) == len(pids) - 1
+        after = stack.module_pids()
+        assert {name: after[name] for name in untouched} == {name: pids[name] for name in untouched}
+    else:
+        assert_completed(stack, deployment, version, seconds=ROLLOUT_SECONDS)
+    return Counter(each if each in CENTRAL else "agent" for each in killed)
+
+
+def kill_some(stack, deployment: str, victims: list[str], pause: Callable[[], float]) -> list[str]:
+    """Kill these one after the other for as long as the rollout goes on; which were killed."""
+    killed = []
     for victim in victims:
-        moment = time.monotonic() + moments.uniform(0.05, 3.0)
-        until(lambda moment=moment: time.monotonic() >= moment)
+        time.sleep(pause())  # the moment is the input here, nothing is waited for
         if over(stack, deployment):
             break
-        if stack.back(victim):
-            stack.kill(victim)
-            kills[victim if victim in ("api", "worker") else "agent"] += 1
-    until(lambda: stack.back(*victims))
-    return pids
+        until(lambda victim=victim: stack.back(victim))
+        stack.kill(victim)
+        killed.append(victim)
+    until(lambda: stack.back(*victims, *CENTRAL), ROLLOUT_SECONDS)
+    return killed
 
 
-def over(stack, deployment) -> bool:
-    until(lambda: answers(stack))
-    return Phase(stack.look(deployment)["phase"]).terminal
-
-
-def answers(stack) -> bool:
+def over(stack, deployment: str) -> bool:
+    """Whether the rollout has ended; while the API cannot say, it has not."""
     try:
-        return httpx.get(f"{stack.admin.target.url}/readyz", timeout=5).is_success
-    except httpx.TransportError:
+        return Phase(stack.look(deployment)["phase"]).terminal
+    except Unreachable:
         return False

