@@ -1,9 +1,8 @@
 """What people order of a deployment under way, read from its inbox by the main coroutine."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -14,6 +13,7 @@ from domain.events import EventKind
 from domain.gate import Decision
 from domain.messages import CommandTokenVerdict, TokenCheck
 from workflows.board import Board
+from workflows.deadline import Deadline
 from workflows.inbox import Inbox, Message, Receives
 from workflows.options import RECORD
 from workflows.tasks import settle
@@ -69,10 +69,11 @@ class Commanded(Receives):
 class Controls:
     """Paused, promoted, aborted: what stands ordered, and by whom."""
 
-    def __init__(self, deployment: str, inbox: Inbox, board: Board) -> None:
+    def __init__(self, deployment: str, inbox: Inbox, board: Board, deadline: Deadline) -> None:
         self._deployment = deployment
         self._inbox = inbox
         self._board = board
+        self._deadline = deadline
         self._gate: GateHandle | None = None
         self._used_tokens: tuple[str, ...] = ()
         self._promoted = False
@@ -94,13 +95,7 @@ class Controls:
         finally:
             self._gate = None
 
-    async def attend(
-        self,
-        work: Awaitable[Any],
-        *,
-        skippable: bool = False,
-        time_left: Callable[[], timedelta | None],
-    ) -> Any:
+    async def attend(self, work: Awaitable[Any], *, skippable: bool = False) -> Any:
         """Do `work` while heeding orders: abort ends it at once; promote ends what is skippable.
 
         Returns None when it was skipped. Work that is cut off is waited for before anything else starts.
@@ -112,7 +107,9 @@ class Controls:
         self._promoted = False
         try:
             while not task.done() and not (skippable and self._promoted):
-                await self._something_happens(task, time_left())
+                await workflow.wait_condition(
+                    lambda: task.done() or self._inbox.pending or self._deadline.rung
+                )
                 await self.read()
         except (asyncio.CancelledError, Halted):
             await settle(task)
@@ -122,22 +119,11 @@ class Controls:
         await settle(task)
         return None
 
-    async def _something_happens(self, task: asyncio.Future[Any], time_left: timedelta | None) -> None:
-        try:
-            await workflow.wait_condition(
-                lambda: task.done() or self._inbox.pending,
-                timeout=time_left,
-                timeout_summary="the deployment's deadline",
-            )
-        except TimeoutError:
-            cause = Cause(kind=CauseKind.DEADLINE, message="the deployment's deadline has passed")
-            raise Halted(cause) from None
-
     async def read(self) -> None:
-        """Heed everything that came in.
+        """Heed everything that came in, and the clock.
 
         Raises:
-            Halted: one of the orders is to abort.
+            Halted: one of the orders is to abort, or the time is up.
         """
         while (message := self._inbox.take()) is not None:
             if message.name in list(Decision) and message.known:
@@ -146,6 +132,8 @@ class Controls:
                 await self._command(message)
         if self._aborted is not None:
             raise Halted(self._aborted)
+        if self._deadline.rung:
+            raise Halted(Cause(kind=CauseKind.DEADLINE, message="the deployment's deadline has passed"))
 
     async def _pass_on(self, vote: Message) -> None:
         if self._gate is None:

@@ -41,6 +41,7 @@ from workflows.board import Board
 from workflows.causes import cause_of
 from workflows.chronicle import Chronicle
 from workflows.controls import Commanded, Controls, Halted
+from workflows.deadline import Deadline
 from workflows.fleet import Work, drive, wave_operation
 from workflows.inbox import Inbox
 from workflows.options import PLANNING
@@ -63,11 +64,11 @@ class DeploymentWorkflow(Commanded):
         self._request = request
         chronicle = Chronicle(tenant=request.tenant, deployment=request.deployment, series="deployment")
         self._board = Board(chronicle)
-        self._controls = Controls(request.deployment, self.inbox, self._board)
+        self._deadline = Deadline()
+        self._controls = Controls(request.deployment, self.inbox, self._board, self._deadline)
         self._fence = 0
         self._touched = False
         self._failed: dict[str, NodeFailure] = {}
-        self._spent = 0.0
 
     @workflow.run
     async def run(self, request: DeploymentInput) -> DeploymentResult:
@@ -98,15 +99,13 @@ class DeploymentWorkflow(Commanded):
         self._fence = prepared.fence
         self._controls.unsigned_allowed = prepared.plan.unsigned_votes
         self._board.show_plan(prepared.plan)
+        self._deadline.start(prepared.plan.deadlines.deployment)
         return prepared.plan
 
     async def _perform(self, plan: Plan, step: Step) -> None:
-        """One step. Waiting for people is not the rollout's time; all else counts for its deadline."""
-        began = workflow.time()
         match step:
             case Gate():
                 await self._pass_gate(plan, step)
-                return
             case Stage():
                 await self._on_wave(plan, step.wave, Phase.STAGING, Nodes.stage)
             case Activate():
@@ -118,7 +117,6 @@ class DeploymentWorkflow(Commanded):
                 await self._bake(plan, step)
             case Analyze():
                 await self._analyze(plan, step)
-        self._spent += workflow.time() - began
 
     async def _on_wave(self, plan: Plan, wave: int, phase: Phase, operation: Any) -> None:
         """One operation on the wave's nodes that have not failed yet, within the failure budget."""
@@ -133,7 +131,6 @@ class DeploymentWorkflow(Commanded):
 
         work: Work = wave_operation(
             operation,
-            phase=phase,
             plan=plan,
             wave=wave,
             deployment=self._request.deployment,
@@ -199,7 +196,8 @@ class DeploymentWorkflow(Commanded):
             wave=step.wave,
             waiting_for="a person: promote or abort",
         )
-        await self._attend(workflow.wait_condition(lambda: False), skippable=True)
+        with self._deadline.held():
+            await self._attend(workflow.wait_condition(lambda: False), skippable=True)
 
     async def _pass_gate(self, plan: Plan, step: Gate) -> None:
         """Wait for people. Their votes bind to this plan's digest."""
@@ -228,7 +226,7 @@ class DeploymentWorkflow(Commanded):
             static_summary=clip(f"gate {rule.name}: {request.subject}"),
             search_attributes=self._attributes,
         )
-        with self._controls.passing_votes_to(gate):
+        with self._deadline.held(), self._controls.passing_votes_to(gate):
             approval: ApprovalResult = await self._attend(gate)
         if approval.result is not GateResult.APPROVED:
             kind = CauseKind.REJECTED if approval.result is GateResult.REJECTED else CauseKind.EXPIRED
@@ -243,20 +241,15 @@ class DeploymentWorkflow(Commanded):
             await self._board.enter(
                 Phase.PAUSED, self._controls.paused_by, waiting_for="a person: resume or abort"
             )
-            await self._attend(workflow.wait_condition(lambda: not self._controls.paused))
+            with self._deadline.held():
+                await self._attend(workflow.wait_condition(lambda: not self._controls.paused))
 
     async def _attend(self, work: Awaitable[Any], *, skippable: bool = False) -> Any:
-        return await self._controls.attend(work, skippable=skippable, time_left=self._time_left)
-
-    def _time_left(self) -> timedelta | None:
-        """Until the deployment's deadline; None while the time is people's, or before there is a plan."""
-        plan = self._board.plan
-        if plan is None or self._board.phase in (Phase.WAITING_APPROVAL, Phase.PAUSED, Phase.HOLDING):
-            return None
-        return timedelta(seconds=max(0.0, plan.deadlines.deployment - self._spent))
+        return await self._controls.attend(work, skippable=skippable)
 
     async def _turn_back(self, cause: Cause) -> DeploymentResult:
         """Nothing touched: say so and end. Otherwise the rollback, which nothing above can take down."""
+        self._deadline.stop()
         self._board.cause = cause
         if not self._touched:
             phase = UNTOUCHED_END.get(cause.kind, Phase.FAILED)

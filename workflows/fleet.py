@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from domain.console import clip
-from domain.deployment import NodeFailure, Phase
+from domain.deployment import NodeFailure
 from domain.messages import NodesOrder, NodesOutcome
 from domain.names import NodeName
 from domain.plan import Plan, batches
@@ -75,9 +75,7 @@ async def _outcome(work: Work, batch: tuple[NodeName, ...]) -> NodesOutcome:
         )
 
 
-def wave_operation(
-    operation: Any, *, phase: Phase, plan: Plan, wave: int, deployment: str, fence: int
-) -> Work:
+def wave_operation(operation: Any, *, plan: Plan, wave: int, deployment: str, fence: int) -> Work:
     """The node activity `operation` on one batch of a wave, with its time-outs and a summary for people."""
     options = node_operation(plan.deadlines.wave)
 
