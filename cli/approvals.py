@@ -10,7 +10,7 @@ import typer
 
 from cli.client import ApiClient
 from cli.errors import CommandFailed
-from cli.session import AsJson, connect, console, show_json, show_table
+from cli.session import AsJson, connect, console, moment, show_json, show_table
 from domain.gate import Decision
 from domain.names import approval_id
 
@@ -71,7 +71,7 @@ def approvals(context: typer.Context, as_json: AsJson = False) -> None:
                 each["subject"],
                 each["requester"],
                 f"{each['approvals']}/{each['required']}",
-                each["expires_at"],
+                moment(each["expires_at"]),
             )
             for each in found
         ),

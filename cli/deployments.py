@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cli.client import ApiClient
 from cli.errors import CommandFailed
-from cli.session import AsJson, Reason, connect, console, errors, show_json, show_table
+from cli.session import AsJson, Reason, connect, console, errors, moment, show_json, show_table
 from cli.watching import Frames, Timeout, Watch, watch
 from domain.command import CommandName
 from domain.deployment import Phase
@@ -39,9 +39,7 @@ def deploy(
     environment: Annotated[str, typer.Option("--env", help="Where to.")],
     strategy: Annotated[
         str | None,
-        typer.Option(
-            help="canary, direct, or a YAML file with parameters; default: the environment's policy."
-        ),
+        typer.Option(help="canary or direct with defaults, or a YAML file; without it the policy decides."),
     ] = None,
     description: Annotated[str, typer.Option(help="Why; shown to those who approve.")] = "",
     live: Watch = False,
@@ -135,9 +133,8 @@ def list_deployments(
         "phase",
         "waiting_for",
         "requester",
-        "created_at",
     )
-    show_table(columns, ([each.get(key) for key in keys] for each in found))
+    show_table(columns, ([*(each[key] for key in keys), moment(each["created_at"])] for each in found))
 
 
 ORDERS = {

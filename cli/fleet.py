@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.session import AsJson, connect, console, show_json, show_table
+from cli.session import AsJson, connect, console, moment, show_json, show_table
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +32,15 @@ def _row(node: dict[str, Any]) -> tuple[object, ...]:
     labels = " ".join(f"{key}={value}" for key, value in sorted(node["labels"].items()))
     runs = " ".join(_module(module) for module in (node.get("report") or {}).get("modules", []))
     healthy = "yes" if node["healthy"] else f"no: {'; '.join(node['problems'])}"
-    return node["name"], node["environment"], runs, healthy, labels, node["address"], node["last_seen"]
+    return (
+        node["name"],
+        node["environment"],
+        runs,
+        healthy,
+        labels,
+        node["address"],
+        moment(node["last_seen"]),
+    )
 
 
 def _module(module: dict[str, Any]) -> str:

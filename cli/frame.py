@@ -52,6 +52,7 @@ class Frame(Frozen):
     module: str
     version: str
     replaces: str | None = None
+    rolls_back: str | None = None
     strategy: str
     requester: str
     created_at: datetime

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer._click.exceptions import UsageError  # typer has its own copy of click and exports no such error
 
 from cli import approvals, deployments, fleet, people, releases, stack
 from cli.context import Choice
@@ -13,6 +14,8 @@ from cli.errors import sentence
 from cli.module import module_app
 from cli.session import errors
 from domain.errors import HotswapError
+
+UsageError.exit_code = 1  # click's 2 is an outcome here: rolled back and verified
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,7 +32,7 @@ def root(
     url: Annotated[str | None, typer.Option(envvar="HOTSWAP_URL", help="The API's address.")] = None,
     token: Annotated[str | None, typer.Option(envvar="HOTSWAP_TOKEN", help="A bearer token.")] = None,
     profile: Annotated[
-        str | None, typer.Option(envvar="HOTSWAP_PROFILE", help="A sign-in that 'hotswap login' kept.")
+        str | None, typer.Option(envvar="HOTSWAP_SIGN_IN", help="A sign-in that 'hotswap login' kept.")
     ] = None,
 ) -> None:
     """Keep where to go for the command that follows."""

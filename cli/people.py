@@ -9,7 +9,7 @@ import typer
 
 from cli.client import ApiClient
 from cli.context import DEFAULT_PROFILE, Profile, Target, save_profile
-from cli.session import AsJson, connect, console, show_json, show_table, token_cache
+from cli.session import AsJson, connect, console, moment, show_json, show_table, token_cache
 from domain.roles import Role
 
 PasswordStdin = Annotated[
@@ -80,7 +80,7 @@ def list_users(context: typer.Context, as_json: AsJson = False) -> None:
     else:
         show_table(
             ("name", "role", "created"),
-            ((each["username"], each["role"], each["created_at"]) for each in found),
+            ((each["username"], each["role"], moment(each["created_at"])) for each in found),
         )
 
 

@@ -7,7 +7,7 @@ import typer
 
 from cli.errors import CommandFailed
 from cli.module import signature_beside
-from cli.session import AsJson, connect, console, show_json, show_table
+from cli.session import AsJson, connect, console, moment, show_json, show_table
 
 BundleFile = Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="The bundle.")]
 SignatureFile = Annotated[
@@ -49,5 +49,5 @@ def list_releases(
         show_json(found)
         return
     columns = ("module", "version", "kind", "size", "signer", "pushed by", "pushed")
-    keys = ("module", "version", "kind", "size", "signer", "pushed_by", "pushed_at")
-    show_table(columns, ([each.get(key) for key in keys] for each in found))
+    keys = ("module", "version", "kind", "size", "signer", "pushed_by")
+    show_table(columns, ([*(each[key] for key in keys), moment(each["pushed_at"])] for each in found))

@@ -3,15 +3,19 @@
 import json
 import os
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cli.client import ApiClient
 from cli.context import Choice, find_target
+
+WIDEST = 10_000  # columns; wider than any table
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines instead of a table.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")]
@@ -40,10 +44,16 @@ def show_json(value: Any) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table without lines, or "none"."""
+    """A table without lines, or "none". Off a terminal it is as wide as it needs to be."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column.upper())
+    for index, column in enumerate(columns):
+        table.add_column(column.upper(), no_wrap=index == 0)
     for row in rows:
-        table.add_row(*("—" if value in (None, "") else str(value) for value in row))
-    console.print(table if table.row_count else "none")
+        table.add_row(*("—" if value in (None, "") else escape(str(value)) for value in row))
+    out = console if console.is_terminal else Console(file=console.file, highlight=False, width=WIDEST)
+    out.print(table if table.row_count else "none")
+
+
+def moment(at: str | None) -> str | None:
+    """A time of the API, on this machine's clock, to the second."""
+    return datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M:%S") if at else None

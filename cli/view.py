@@ -90,11 +90,14 @@ def _headline(frame: Frame, now: datetime) -> Text:
     mark, style = PHASES.get(frame.phase, ("▶", BUSY))
     waiting = _gate_words(frame.open_gate, now) if frame.open_gate and not frame.phase.terminal else ""
     asked = frame.created_at.astimezone(now.tzinfo).strftime("%H:%M:%S")
-    before = frame.replaces or ("first install" if frame.steps else "")
+    before = frame.replaces or ("first install" if frame.steps else "…")
+    after = frame.version
+    if frame.rolls_back is not None:
+        before, after = frame.version, "back"
     return Text.assemble(
         (frame.module, "bold"),
         f" {before} → ",
-        (frame.version, "bold"),
+        (after, "bold"),
         f"   {frame.tenant}/{frame.environment}   ",
         (f"{mark} {str(frame.phase).replace('-', ' ').upper()}", style),
         f"{waiting}   by {frame.requester}, {asked}",

@@ -84,8 +84,8 @@ class Lines:
         content = json.loads(event.data)
         at = datetime.fromisoformat(content["at"]).astimezone()
         actor = f" ({content['actor']})" if content.get("actor") else ""
-        what = content.get("phase") if event.event == EventKind.PHASE else event.event
-        self._line(at, f"{what}: {content['message']}{actor}")
+        what = content["phase"] if event.event == EventKind.PHASE else event.event
+        self._line(at, f"{what:<22}  {content['message']}{actor}")
 
     def _line(self, at: datetime, words: str) -> None:
         self._console.print(f"{at:%H:%M:%S}  {words}", markup=False)

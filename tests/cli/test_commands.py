@@ -169,3 +169,8 @@ def test_a_release_without_name_or_version_is_not_sent(server, release):
     with pytest.raises(CommandFailed, match="is not NAME@VERSION"):
         run(server, "deploy", release, "--env", "production")
     assert server.requests == []
+
+
+@pytest.mark.parametrize("words", [["deploy", "greeter@2.0.0"], ["nothing"], ["watch", "d-1", "--oops"]])
+def test_a_mistake_on_the_command_line_is_no_outcome_of_a_rollout(server, words):
+    assert run(server, *words).exit_code == 1

@@ -32,6 +32,16 @@ def test_a_first_install_replaces_nothing():
     assert "greeter first install → 2.0.0" in line(drawn(shown), "rollout")
 
 
+def test_before_there_is_a_plan_nobody_knows_what_is_replaced():
+    shown = frame(phase=Phase.QUEUED).model_copy(update={"replaces": None, "steps": (), "plan": None})
+    assert "greeter … → 2.0.0" in line(drawn(shown), "rollout")
+
+
+def test_undoing_a_deployment_leads_away_from_its_version():
+    shown = frame(phase=Phase.ROLLING_BACK).model_copy(update={"rolls_back": "d-0"})
+    assert "greeter 2.0.0 → back" in line(drawn(shown), "rollout")
+
+
 def test_a_waiting_gate_counts_votes_and_its_time_down():
     gate = FrameGate(
         id="approval-d-1-promotion",

@@ -106,7 +106,7 @@ def test_lines_have_a_time_and_say_who(server, monkeypatch):
     serve(server, at(Phase.STAGING), at(Phase.STAGING), at(Phase.COMPLETED))
     first, *lines = run(server, "watch", "d-1").stdout.splitlines()
     assert first[8:].startswith("  greeter 1.0.0 → 2.0.0   acme/production   ▶ STAGING")
-    assert [line[8:] for line in lines] == ["  staging: wave 1 of 4 (ana)"]
+    assert [line[8:] for line in lines] == ["  staging                 wave 1 of 4 (ana)"]
 
 
 def test_on_a_terminal_the_picture_is_drawn_in_place_and_stays(server, monkeypatch):
