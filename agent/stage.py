@@ -98,11 +98,6 @@ def _check(manifest: Manifest, found: ReleaseRef, release: ReleaseRef, config: A
         )
     process = manifest.process
     if process is not None:
-        if process.swap == "handover" and process.ready == "probe" and process.sockets:
-            raise BundleInvalid(
-                'under hand-over a probe cannot tell the new process from the old: use ready = "notify"',
-                field="process.ready",
-            )
         ports = {socket.name: 0 for socket in process.sockets}
         place = Place(node=config.node, address="", release=Path(), data=Path(), ports=ports)
         environment(manifest, place)

@@ -146,8 +146,24 @@ def _certificates(choices: Any, sid: Any) -> tuple[x509.Certificate, tuple[x509.
         raise _refused("the signer's certificate is not in the signature", RefusalReason.NO_CERTIFICATE)
     if len(signers) > 1:
         raise _refused("several certificates match the signer's id")
-    others = tuple(x509.load_der_x509_certificate(der) for der in by_der if der != signers[0])
-    return x509.load_der_x509_certificate(signers[0]), others
+    others = tuple(_load(der, certificate) for der, certificate in by_der.items() if der != signers[0])
+    return _load(signers[0], by_der[signers[0]]), others
+
+
+_UNREADABLE = (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
+
+
+def _load(der: bytes, certificate: asn1_x509.Certificate) -> x509.Certificate:
+    """A certificate whose every part can be read: `cryptography` parses names and dates only when asked."""
+    if certificate.serial_number <= 0:
+        raise _refused("a certificate has no positive serial number (RFC 5280, 4.1.2.2)")
+    try:
+        loaded = x509.load_der_x509_certificate(der)
+        _ = (loaded.subject, loaded.issuer, loaded.not_valid_before_utc, loaded.not_valid_after_utc)
+        _ = tuple(loaded.extensions)
+    except _UNREADABLE as error:
+        raise _refused(f"a certificate cannot be read: {error}") from error
+    return loaded
 
 
 def _is_named_by(certificate: asn1_x509.Certificate, sid: Any) -> bool:

@@ -55,6 +55,15 @@ class Process(Strict):
         """The names of the sockets, in the manifest's order."""
         return tuple(socket.name for socket in self.sockets)
 
+    @field_validator("ready")
+    @classmethod
+    def _a_probe_can_tell(cls, ready: str, info: ValidationInfo) -> str:
+        if ready == "probe" and info.data.get("swap") == "handover":
+            raise ValueError(
+                'under hand-over a probe cannot tell the new process from the old: use ready = "notify"'
+            )
+        return ready
+
     @field_validator("sockets")
     @classmethod
     def _names_are_unique(cls, sockets: tuple[Socket, ...]) -> tuple[Socket, ...]:

@@ -22,7 +22,7 @@ from domain.errors import InvalidInput
 PREFIX: Final = "HOTSWAP_"
 FILE_VARIABLE: Final = "HOTSWAP_SETTINGS_FILE"
 # The command line reads these; they mean nothing to a process of the control plane and do no harm there.
-CLIENT_VARIABLES: Final = ("HOTSWAP_URL", "HOTSWAP_TOKEN")
+CLIENT_VARIABLES: Final = ("HOTSWAP_URL", "HOTSWAP_TOKEN", "HOTSWAP_SIGN_IN")
 MEBIBYTE: Final = 1024 * 1024
 _PASSWORD_LENGTH = 16
 

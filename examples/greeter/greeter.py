@@ -217,8 +217,12 @@ async def drain(greeter: Greeter, server: asyncio.Server) -> None:
     """Stop accepting; end when the last connection has ended, idle ones after the grace at the latest."""
     notify(b"STOPPING=1")
     greeter.draining = True
-    server.close()
+    loop = asyncio.get_running_loop()
+    for listener in server.sockets:
+        # Server.close() would drop what was accepted in the same turn of the loop: stop accepting first.
+        loop.remove_reader(listener.fileno())
     await asyncio.sleep(SETTLE_SECONDS)
+    server.close()
     if not greeter.connections:
         return
     greeter.emptied.clear()
