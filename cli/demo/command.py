@@ -59,6 +59,7 @@ def _tell(stack: StackDirectory, began: float) -> Report:
     _bring_up(stack)
     admin_target = stack_target(stack.client)
     with ApiClient(admin_target, cache=token_cache()) as admin:
+        setting.clear_lane(admin)
         setting.set_policy(admin)
         people = {
             name: setting.user(admin, stack, name, role)

@@ -1,12 +1,17 @@
 """What the demo needs before its first rollout: releases, people, a policy that fits into minutes."""
 
 import secrets
+from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 
 from bundles.archive import pack
 from bundles.signature import sign
 from cli.client import ApiClient
 from cli.context import Target
+from cli.errors import CommandFailed, Refused
+from cli.follow import follow
+from domain.deployment import Phase
 from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
 from domain.release import ReleaseRef
 from domain.roles import Role
@@ -17,6 +22,8 @@ from runtime.embedded.directory import StackDirectory
 ENVIRONMENT = "production"
 MODULE = "greeter"
 DEPLOYER, APPROVER = "demo-deployer", "demo-approver"
+
+CLEARING = 60.0  # seconds for the rollback of an earlier demo
 
 # Short enough for a demo of minutes. In doubt it turns back: nobody may be there to ask.
 POLICY = EnvironmentPolicy(
@@ -54,9 +61,13 @@ def push_releases(
 def user(admin: ApiClient, stack: StackDirectory, name: str, role: Role) -> Target:
     """A user of the demo, made at the first run with a generated password that stays under .hotswap."""
     path = stack.root / f"{name}.password"
-    if files.write_once(path, secrets.token_urlsafe(24).encode()):
-        password = path.read_text(encoding="utf-8")
+    files.write_once(path, secrets.token_urlsafe(24).encode())
+    password = path.read_text(encoding="utf-8")
+    try:
         admin.post("/users", {"username": name, "password": password, "role": role.value})
+    except Refused as refusal:
+        if refusal.status != HTTPStatus.CONFLICT:
+            raise
     return Target(
         url=admin.target.url,
         source="demo",
@@ -65,6 +76,26 @@ def user(admin: ApiClient, stack: StackDirectory, name: str, role: Role) -> Targ
         temporal_ui_url=admin.target.temporal_ui_url,
         temporal_address=admin.target.temporal_address,
     )
+
+
+def clear_lane(admin: ApiClient) -> None:
+    """End what an earlier demo that was interrupted has left under way.
+
+    Raises:
+        CommandFailed: something is still under way after CLEARING.
+    """
+    unfinished = [
+        each
+        for each in admin.items("/deployments", environment=ENVIRONMENT)
+        if not Phase(each["phase"]).terminal
+    ]
+    for each in unfinished:  # newest first: those that wait go before the one that runs
+        with suppress(Refused):  # on its way back already
+            admin.post(f"/deployments/{each['id']}/abort", {"reason": "a new demo begins"})
+    for each in unfinished:
+        *_, last = follow(admin, each["id"], seconds=CLEARING, tick=1.0)
+        if not last.ended:
+            raise CommandFailed(f"deployment {each['id']} does not end: {last.deployment['message']}")
 
 
 def set_policy(admin: ApiClient) -> None:
