@@ -1,4 +1,4 @@
-"""The demo's own parts; the whole of it runs in tests/stack."""
+"""The demo's own parts; the whole of it is `make demo`, which measures itself."""
 
 import json
 
