@@ -6,23 +6,42 @@ the agent, the old process or the new one lives, no connection is refused.
 
 import ctypes
 import os
+import secrets
 import socket
+from pathlib import Path
 
 from agent import procfs
 from domain.errors import SocketUnavailable
 
 BACKLOG = 4096  # listen(2); the kernel caps it at net.core.somaxconn
+# A module's port is picked once and kept for good, also while nothing listens there. The kernel gives ports
+# of this range to outgoing connections (ip(7)), so it is taken from below it.
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_POOL = 16_384
+_PICKS = 100
 _PIDFD_GETFD = 438  # the same number on every architecture: pidfd_getfd(2), Linux 5.6
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def bind(name: str, address: str, port: int) -> socket.socket:
-    """A listening TCP socket; port 0 takes a free one.
+    """A listening TCP socket; port 0 picks a free one that no outgoing connection will take later.
 
     Raises:
-        SocketUnavailable: the address is taken or not ours.
+        SocketUnavailable: the address is taken or not ours, or no port was found free.
     """
+    if port:
+        return _listen(name, address, port)
+    lowest = _EPHEMERAL.read_text().split()[0]
+    for _ in range(_PICKS):
+        try:
+            return _listen(name, address, int(lowest) - 1 - secrets.randbelow(_POOL))
+        except SocketUnavailable:
+            continue
+    raise SocketUnavailable(f"socket {name}: {_PICKS} ports below {lowest} on {address} are all taken")
+
+
+def _listen(name: str, address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)  # blocking, as sd_listen_fds(3) passes them
     try:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -118,9 +119,9 @@ class Releases:
 
     def _make(self, key: tuple[object, ...], manifest: str, files: Mapping[str, str]) -> Release:
         if key not in self._made:
-            place = self._directory / str(len(self._made))
+            place = Path(tempfile.mkdtemp(dir=self._directory))
             tree = place / "tree"
-            tree.mkdir(parents=True)
+            tree.mkdir()
             for name, text in {"hotswap.toml": manifest, **files}.items():
                 (tree / name).write_text(text)
             bundle = place / "bundle"

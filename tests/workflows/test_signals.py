@@ -5,10 +5,12 @@ import uuid
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from domain.deployment import Cause, CauseKind
+from domain.deployment import Cause, CauseKind, Phase
+from domain.gate import GateResult
 from domain.messages import AnalysisInput, ApprovalInput, DeploymentInput, LaneInput, RollbackInput
 from domain.names import CONTROL_QUEUE
 from domain.policy import GateRule
+from tests.workflows.test_deployment import EARLY_GATE
 from tests.workflows.world import ANALYSIS, World
 from workflows import ALL_WORKFLOWS
 from workflows.analysis import CanaryAnalysisWorkflow
@@ -95,7 +97,7 @@ async def test_no_signal_sticks_or_fails_a_workflow(stage, workflow):
         cases = [(signal, shape) for each, signal, shape in CASES if each is workflow]
         for signal, shape in cases:
             if signal in ("abort", "reject") and shape in ("zero", "valid", "null"):
-                continue  # these are orders that count: they end the workflow, tested elsewhere
+                continue  # these are orders that count: they end the workflow, tested below
             await handle.signal(signal, args=SHAPES[shape])
         details = await handle.query("__temporal_workflow_metadata")
         assert details
@@ -106,3 +108,24 @@ async def test_no_signal_sticks_or_fails_a_workflow(stage, workflow):
             WorkflowExecutionStatus.COMPLETED,
         )
         await handle.terminate()
+
+
+@pytest.mark.parametrize("shape", ["zero", "valid", "null"])
+@pytest.mark.parametrize(
+    ("workflow", "signal", "end"),
+    [
+        (DeploymentWorkflow, "abort", Phase.ABORTED),
+        (DeploymentWorkflow, "reject", Phase.REJECTED),
+        (ApprovalWorkflow, "reject", GateResult.REJECTED),
+    ],
+)
+async def test_stopping_needs_no_argument_at_all(stage, workflow, signal, end, shape):
+    async with stage(World(policy=EARLY_GATE)) as scene:
+        name = f"stop-{uuid.uuid4().hex[:8]}"
+        handle = await scene.client.start_workflow(
+            workflow.run, INPUTS[workflow](name), id=name, task_queue=CONTROL_QUEUE
+        )
+        await scene.until(lambda: scene.world.polls, skipping=False)
+        await handle.signal(signal, args=SHAPES[shape])
+        result = await handle.result()
+    assert end in (getattr(result, "phase", None), getattr(result, "result", None))
