@@ -17,7 +17,7 @@ from domain.command import CommandName
 from domain.deployment import Phase
 from domain.strategy import Strategy
 
-NAMED_STRATEGIES = ("canary", "direct")
+NAMED_STRATEGIES = ("canary", "direct", "rolling")
 
 DeploymentId = Annotated[str, typer.Argument(metavar="ID", help="The deployment's id.")]
 

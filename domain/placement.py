@@ -1,7 +1,8 @@
 """Which nodes change together: every class of node is met as early as it can be."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 from domain.node import CLASS_LABELS, Node
 
@@ -31,6 +32,34 @@ def spread(nodes: Iterable[Node]) -> list[Node]:
         if not classes[key]:
             del classes[key]
     return ordered
+
+
+def fill(ordered: Sequence[Node], size: int, per_zone: Callable[[int], int]) -> list[list[Node]]:
+    """Fill waves of at most `size` nodes, each with at most `per_zone(nodes in the zone)` of one zone.
+
+    Each node goes into the earliest wave that has room for it, so waves grow only as long as the zones force.
+    """
+    zones = Counter(_zone(node) for node in ordered)
+    limits = {zone: per_zone(count) for zone, count in zones.items()}
+    waves: list[list[Node]] = []
+    taken: list[Counter[str]] = []
+    first_open = dict.fromkeys(zones, 0)
+    for node in ordered:
+        zone = _zone(node)
+        index = first_open[zone]
+        while index < len(waves) and (len(waves[index]) >= size or taken[index][zone] >= limits[zone]):
+            index += 1
+        first_open[zone] = index
+        if index == len(waves):
+            waves.append([])
+            taken.append(Counter())
+        waves[index].append(node)
+        taken[index][zone] += 1
+    return waves
+
+
+def _zone(node: Node) -> str:
+    return node.labels.get("zone", "")
 
 
 def cut(ordered: Sequence[Node], shares: Sequence[int]) -> list[list[Node]]:

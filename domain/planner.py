@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from domain.errors import PlanImpossible
 from domain.names import EnvironmentName, NodeName, TenantId
 from domain.node import Node
-from domain.placement import cut, spread
+from domain.placement import cut, fill, spread
 from domain.plan import Activate, Analyze, Bake, Gate, Plan, Stage, Step, Verify, Wave
 from domain.policy import EnvironmentPolicy
 from domain.release import ReleaseRef
-from domain.strategy import Canary, Direct, Strategy
+from domain.strategy import Canary, Direct, Rolling, Strategy, resolve
 
 
 def make_plan(
@@ -63,12 +63,24 @@ def make_plan(
 
 
 def _waves(strategy: Strategy, nodes: Sequence[Node]) -> tuple[Wave, ...]:
-    shares = strategy.shares if isinstance(strategy, Canary) else (100,)
-    slices = cut(spread(nodes), shares)
     return tuple(
         Wave(number=number, nodes=tuple(node.name for node in members))
-        for number, members in enumerate(slices, start=1)
+        for number, members in enumerate(_slices(strategy, spread(nodes)), start=1)
     )
+
+
+def _slices(strategy: Strategy, ordered: Sequence[Node]) -> list[list[Node]]:
+    match strategy:
+        case Direct():
+            return [list(ordered)]
+        case Canary():
+            return cut(ordered, strategy.shares)
+        case Rolling():
+            return fill(
+                ordered,
+                resolve(strategy.batch, len(ordered)),
+                lambda in_zone: resolve(strategy.max_unavailable, in_zone),
+            )
 
 
 def _gates_before(wave: int, policy: EnvironmentPolicy) -> list[Step]:
@@ -77,8 +89,14 @@ def _gates_before(wave: int, policy: EnvironmentPolicy) -> list[Step]:
 
 def _watch(strategy: Strategy, policy: EnvironmentPolicy, wave: int, *, judged: bool) -> list[Step]:
     """What follows a changed wave: a judgement where a baseline is left, a health-gated bake elsewhere."""
-    if isinstance(strategy, Direct):
-        return []
-    if judged:
-        return [Analyze(wave=wave, rule=policy.analysis)]
-    return [Bake(wave=wave, seconds=strategy.bake)] if strategy.bake else []
+    match strategy:
+        case Direct():
+            return []
+        case Canary():
+            if judged:
+                return [Analyze(wave=wave, rule=policy.analysis)]
+            seconds = strategy.bake
+        case Rolling():
+            first = strategy.first_bake if strategy.first_bake is not None else strategy.bake
+            seconds = first if wave == 1 else strategy.bake
+    return [Bake(wave=wave, seconds=seconds)] if seconds else []

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from domain.base import Strict
 from domain.names import GateName
 from domain.roles import Role
-from domain.strategy import Canary, Direct, Strategy
+from domain.strategy import Canary, Direct, Rolling, Strategy
 
 Duration = Annotated[float, Field(gt=0, le=90 * 86400)]
 
@@ -128,10 +128,24 @@ class EnvironmentPolicy(Strict):
         return self
 
 
+def own_parameters(policy: EnvironmentPolicy, asked: Strategy | None) -> Strategy | None:
+    """What was asked for beyond the policy; None leaves the strategy to the policy.
+
+    A kind without parameters means the policy's own parameters where the policy is of that kind: "canary"
+    in an environment with tuned canary waves gets those waves.
+    """
+    if asked is None:
+        return None
+    bare = not asked.model_fields_set - frozenset(("kind",))
+    return None if bare and asked.kind == policy.strategy.kind else asked
+
+
 def default_policy(environment: str) -> EnvironmentPolicy:
     """The policy that a new environment starts with; an unknown name gets production's."""
     if environment == "development":
         return EnvironmentPolicy(strategy=Direct(), unsigned_votes=True)
-    if environment in ("qa", "staging"):
+    if environment == "qa":
+        return EnvironmentPolicy(strategy=Rolling())
+    if environment == "staging":
         return EnvironmentPolicy()
     return EnvironmentPolicy(gates=(GateRule(name="promotion"),))

@@ -7,6 +7,16 @@ from pydantic import Field, model_validator
 from domain.base import Strict
 
 Percent = Annotated[int, Field(ge=1, le=100)]
+Bake = Annotated[float, Field(ge=0, le=7 * 86400)]
+# A number of nodes, or a share of them such as "25%".
+Amount = Annotated[int, Field(ge=1, le=100_000)] | Annotated[str, Field(pattern=r"^([1-9]\d?|100)%$")]
+
+
+def resolve(amount: Amount, total: int) -> int:
+    """How many of `total` an amount is: at least one, a share rounded down."""
+    if isinstance(amount, int):
+        return amount
+    return max(1, total * int(amount.removesuffix("%")) // 100)
 
 
 class Direct(Strict):
@@ -25,7 +35,7 @@ class Canary(Strict):
 
     kind: Literal["canary"] = "canary"
     shares: tuple[Percent, ...] = Field(default=(10, 30, 50, 100), min_length=1, max_length=50)
-    bake: float = Field(default=60, ge=0, le=7 * 86400)
+    bake: Bake = 60
 
     @model_validator(mode="after")
     def _grows_to_all(self) -> Self:
@@ -34,4 +44,22 @@ class Canary(Strict):
         return self
 
 
-Strategy = Annotated[Direct | Canary, Field(discriminator="kind")]
+class Rolling(Strict):
+    """Batch after batch, each read back and left to run before the next.
+
+    Attributes:
+        batch: nodes that change together, a number or a share of the environment.
+        max_unavailable: how many of them may be of one failure domain (zone), a number or a share of the
+            zone's nodes; a zone never has more of its nodes in change than that.
+        bake: seconds that each batch runs, health-gated, before the next.
+        first_bake: the same after the first batch, where a longer look pays.
+    """
+
+    kind: Literal["rolling"] = "rolling"
+    batch: Amount = 2
+    max_unavailable: Amount = 1
+    bake: Bake = 30
+    first_bake: Bake | None = None
+
+
+Strategy = Annotated[Direct | Canary | Rolling, Field(discriminator="kind")]

@@ -18,6 +18,7 @@ from domain.base import Strict
 from domain.deployment import Phase
 from domain.errors import InvalidInput, NotFound, PlanImpossible
 from domain.names import EnvironmentName, ModuleName, Version
+from domain.policy import EnvironmentPolicy, own_parameters
 from domain.strategy import Strategy
 from store import analyses, deployments, environments, idempotency, nodes, polls, releases
 
@@ -36,7 +37,8 @@ def _named(strategy: Any) -> Any:
 class NewDeployment(Strict):
     """What to bring where.
 
-    Without a strategy the environment's policy decides; a bare name stands for its defaults.
+    Without a strategy the environment's policy decides; a bare name takes the policy's parameters where the
+    policy is of that kind, and that strategy's defaults elsewhere.
     """
 
     module: ModuleName
@@ -65,7 +67,7 @@ async def deploy(
     """Queue a deployment in its environment's lane."""
     asked = secrets.token_hex(8)
     async with hands.database.transaction() as session:
-        await _admit(session, caller.tenant, body)
+        policy = await _admit(session, caller.tenant, body)
         deployment = asked
         if idempotency_key is not None:
             deployment = await idempotency.claim(
@@ -85,20 +87,20 @@ async def deploy(
                 module=body.module,
                 version=body.version,
                 requester=caller.username,
-                strategy=body.strategy,
+                strategy=own_parameters(policy, body.strategy),
                 description=body.description,
             )
     return await accepted(hands, caller, deployment, response)
 
 
-async def _admit(session: AsyncSession, tenant: str, body: NewDeployment) -> None:
-    """Refuse what cannot be, before anything is written.
+async def _admit(session: AsyncSession, tenant: str, body: NewDeployment) -> EnvironmentPolicy:
+    """Refuse what cannot be, before anything is written; the environment's policy.
 
     Raises:
         InvalidInput: `field` names what is unknown, or empty.
     """
     try:
-        await environments.get(session, tenant, body.environment)
+        policy = await environments.policy(session, tenant, body.environment)
         await releases.get(session, tenant, body.module, body.version)
     except NotFound as error:
         known = (await releases.list_page(session, tenant, module=body.module, limit=1)).items
@@ -106,6 +108,7 @@ async def _admit(session: AsyncSession, tenant: str, body: NewDeployment) -> Non
         raise InvalidInput(error.message, field=field) from error
     if not await nodes.of_environment(session, tenant, body.environment):
         raise PlanImpossible(f"environment {body.environment!r} has no nodes", field="environment")
+    return policy
 
 
 @router.get("")

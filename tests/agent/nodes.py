@@ -119,6 +119,7 @@ class Releases:
 
     def _make(self, key: tuple[object, ...], manifest: str, files: Mapping[str, str]) -> Release:
         if key not in self._made:
+            self._directory.mkdir(parents=True, exist_ok=True)
             place = Path(tempfile.mkdtemp(dir=self._directory))
             tree = place / "tree"
             tree.mkdir()

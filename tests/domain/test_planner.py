@@ -7,12 +7,12 @@ from pydantic import ValidationError
 
 from domain.errors import PlanImpossible
 from domain.node import CLASS_LABELS, Node
-from domain.placement import cut, spread
+from domain.placement import cut, fill, spread
 from domain.plan import Analyze, Bake, Gate, Plan, batches
 from domain.planner import make_plan
 from domain.policy import EnvironmentPolicy, GateRule, default_policy
 from domain.release import ReleaseRef
-from domain.strategy import Canary, Direct
+from domain.strategy import Canary, Direct, Rolling, resolve
 
 RELEASE = ReleaseRef(module="greeter", version="2.0.0", digest="a" * 64, tree="b" * 64)
 
@@ -137,3 +137,43 @@ def test_batches_cover_all_nodes_in_order_and_stay_few(count):
 
 def test_five_hundred_nodes_are_eight_batches():
     assert len(batches(tuple(f"n{index}" for index in range(500)))) == 8
+
+
+def test_rolling_takes_batches_with_a_longer_first_look():
+    plan = plan_for(10, strategy=Rolling(batch=3, bake=30, first_bake=300), policy=EnvironmentPolicy())
+    assert [len(wave.nodes) for wave in plan.waves] == [3, 3, 3, 1]
+    assert [step.seconds for step in plan.steps if isinstance(step, Bake)] == [300, 30, 30, 30]
+    assert [step.kind for step in plan.steps[:4]] == ["stage", "activate", "verify", "bake"]
+
+
+@pytest.mark.parametrize(
+    ("amount", "total", "expected"), [(3, 10, 3), ("25%", 10, 2), ("1%", 10, 1), ("100%", 7, 7), (50, 10, 50)]
+)
+def test_an_amount_is_a_number_or_a_share_and_at_least_one(amount, total, expected):
+    assert resolve(amount, total) == expected
+
+
+@pytest.mark.parametrize("amount", [0, -1, "0%", "101%", "ten", ""])
+def test_an_amount_that_cannot_be_is_refused(amount):
+    with pytest.raises(ValidationError):
+        Rolling(batch=amount)
+
+
+@given(
+    count=st.integers(1, 80), zones=st.integers(1, 5), batch=st.integers(1, 20), per_zone=st.integers(1, 6)
+)
+@settings(max_examples=80, deadline=None)
+def test_a_rolling_wave_never_exceeds_its_batch_nor_a_zones_share(count, zones, batch, per_zone):
+    nodes = fleet(count, zones)
+    waves = fill(spread(nodes), batch, lambda _: per_zone)
+    assert sorted(node.name for wave in waves for node in wave) == [node.name for node in nodes]
+    for wave in waves:
+        names = [node.labels["zone"] for node in wave]
+        assert len(wave) <= batch
+        assert max(names.count(zone) for zone in names) <= per_zone
+
+
+def test_a_plan_for_ten_thousand_nodes_covers_each_once():
+    plan = plan_for(10_000, strategy=Rolling(batch="5%", max_unavailable="10%"), policy=EnvironmentPolicy())
+    assert len(plan.nodes) == 10_000
+    assert len(plan.waves) >= 20

@@ -7,11 +7,19 @@ from pydantic import ValidationError
 
 from domain.command import CommandClaims, CommandName, objection
 from domain.console import escape
-from domain.policy import AnalysisRule, Deadlines, EnvironmentPolicy, FailureBudget, GateRule, default_policy
+from domain.policy import (
+    AnalysisRule,
+    Deadlines,
+    EnvironmentPolicy,
+    FailureBudget,
+    GateRule,
+    default_policy,
+    own_parameters,
+)
 from domain.readback import mismatch
 from domain.release import Kind, ReleaseRef
 from domain.roles import Role
-from domain.strategy import Canary
+from domain.strategy import Canary, Rolling
 from domain.wire import ModuleReport, ModuleState, RunningProcess
 
 RELEASE = ReleaseRef(module="greeter", version="2.0.0", digest="a" * 64, tree="b" * 64)
@@ -128,3 +136,16 @@ def test_every_way_to_differ_is_named(changes, words):
 
 def test_a_module_that_should_be_gone_is_a_mismatch():
     assert "expected none" in mismatch(report(), None)
+
+
+def test_a_bare_kind_takes_the_policys_parameters_and_anything_said_is_kept():
+    policy = EnvironmentPolicy(strategy=Canary(shares=(5, 100)))
+    assert own_parameters(policy, None) is None
+    assert own_parameters(policy, Canary.model_validate({"kind": "canary"})) is None
+    assert own_parameters(policy, Canary(bake=1)) == Canary(bake=1)
+    assert own_parameters(policy, Rolling.model_validate({"kind": "rolling"})) == Rolling()
+
+
+def test_each_environment_starts_with_the_strategy_that_the_design_gives_it():
+    kinds = {name: default_policy(name).strategy.kind for name in ("development", "qa", "production")}
+    assert kinds == {"development": "direct", "qa": "rolling", "production": "canary"}
