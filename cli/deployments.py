@@ -1,7 +1,7 @@
 """`hotswap deploy`, `watch`, `deployments`, and the orders to a deployment under way."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from domain.deployment import Phase
 from domain.strategy import Strategy
 
 NAMED_STRATEGIES = ("canary", "direct", "rolling")
+NAMED_NODES = 8  # a wave of more nodes is shown by its first
 
 DeploymentId = Annotated[str, typer.Argument(metavar="ID", help="The deployment's id.")]
 
@@ -25,6 +26,7 @@ DeploymentId = Annotated[str, typer.Argument(metavar="ID", help="The deployment'
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.command()(deploy)
+    app.command("plan")(plan_deployment)
     app.command("watch")(watch_deployment)
     app.command("deployments")(list_deployments)
     for command in CommandName:
@@ -39,7 +41,7 @@ def deploy(
     environment: Annotated[str, typer.Option("--env", help="Where to.")],
     strategy: Annotated[
         str | None,
-        typer.Option(help="canary or direct with defaults, or a YAML file; without it the policy decides."),
+        typer.Option(help="canary, rolling or direct, or a YAML file; without it the policy decides."),
     ] = None,
     description: Annotated[str, typer.Option(help="Why; shown to those who approve.")] = "",
     live: Watch = False,
@@ -54,22 +56,63 @@ def deploy(
     Exit codes: 0 completed, 2 rolled back and verified, 3 rolled back but not verified or frozen, 4 still
     under way or waiting, 5 rejected or aborted, 1 error.
     """
+    body = _request(release, environment, strategy, description)
+    with connect(context) as client:
+        accepted = client.post("/deployments", body, key=str(uuid.uuid4()))
+        errors.print(f"deployment {accepted['id']} accepted; follow it with: hotswap watch {accepted['id']}")
+        seconds = timeout if wait else 0.0
+        raise typer.Exit(_watched(client, accepted["id"], live=live, as_json=as_json, seconds=seconds))
+
+
+def plan_deployment(
+    context: typer.Context,
+    *,
+    release: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The release to bring.")],
+    environment: Annotated[str, typer.Option("--env", help="Where to.")],
+    strategy: Annotated[str | None, typer.Option(help="As for `deploy`.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what `deploy` would do now, wave by wave; nothing is written and nothing moves."""
+    with connect(context) as client:
+        shown = client.post("/deployments/plan", _request(release, environment, strategy, ""))
+    if as_json:
+        show_json(shown)
+        return
+    plan = shown["plan"]
+    before = plan["replaces"] or "first install"
+    console.print(
+        f"{release}   {before} → {plan['release']['version']}   {plan['strategy']}", highlight=False
+    )
+    console.print(f"plan {shown['digest'][:12]}   {len(plan['waves'])} waves", highlight=False)
+    show_table(("wave", "nodes", "zones", "steps", "changed so far"), _plan_rows(shown))
+    if shown["unheard"]:
+        console.print(f"not heard of yet: {', '.join(shown['unheard'])}", highlight=False)
+
+
+def _plan_rows(shown: dict[str, Any]) -> Iterator[tuple[object, ...]]:
+    waves = {wave["number"]: wave["nodes"] for wave in shown["plan"]["waves"]}
+    for spread in shown["spread"]:
+        number = spread["wave"]
+        names = waves[number]
+        kinds = [step["kind"] for step in shown["plan"]["steps"] if step["wave"] == number]
+        nodes = ", ".join(names) if len(names) <= NAMED_NODES else f"{names[0]} and {len(names) - 1} more"
+        zones = ", ".join(f"{zone or '-'}: {count}" for zone, count in spread["zones"].items())
+        yield number, nodes, zones, " → ".join(kinds), spread["changed_so_far"]
+
+
+def _request(release: str, environment: str, strategy: str | None, description: str) -> dict[str, Any]:
+    """The body of POST /deployments and /deployments/plan; what was not said is left out."""
     module, _, version = release.partition("@")
     if not module or not version:
         raise CommandFailed(f"{release!r} is not NAME@VERSION", field="release")
-    request = {
+    said = {
         "module": module,
         "version": version,
         "environment": environment,
         "strategy": read_strategy(strategy),
         "description": description,
     }
-    body = {key: value for key, value in request.items() if value not in (None, "")}
-    with connect(context) as client:
-        accepted = client.post("/deployments", body, key=str(uuid.uuid4()))
-        errors.print(f"deployment {accepted['id']} accepted; follow it with: hotswap watch {accepted['id']}")
-        seconds = timeout if wait else 0.0
-        raise typer.Exit(_watched(client, accepted["id"], live=live, as_json=as_json, seconds=seconds))
+    return {key: value for key, value in said.items() if value not in (None, "")}
 
 
 def read_strategy(chosen: str | None) -> str | dict[str, Any] | None:

@@ -50,7 +50,8 @@ class Rolling(Strict):
     Attributes:
         batch: nodes that change together, a number or a share of the environment.
         max_unavailable: how many of them may be of one failure domain (zone), a number or a share of the
-            zone's nodes; a zone never has more of its nodes in change than that.
+            zone's nodes; a zone never has more of its nodes in change than that. Nodes without a zone label
+            count as one zone.
         bake: seconds that each batch runs, health-gated, before the next.
         first_bake: the same after the first batch, where a longer look pays.
     """

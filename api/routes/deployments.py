@@ -14,13 +14,16 @@ from api.lanes import submit
 from api.paging import PageOf, PageQuery, cursor_of, time_and_names
 from api.services import Hands, Services
 from api.views.deployment import DeploymentDetail, DeploymentItem, DeploymentParts, detail
+from api.views.plan import PlanPreview, preview
 from domain.base import Strict
 from domain.deployment import Phase
 from domain.errors import InvalidInput, NotFound, PlanImpossible
 from domain.names import EnvironmentName, ModuleName, Version
+from domain.planner import make_plan
 from domain.policy import EnvironmentPolicy, own_parameters
 from domain.strategy import Strategy
 from store import analyses, deployments, environments, idempotency, nodes, polls, releases
+from store.records import StoredNode
 
 router = APIRouter(prefix="/deployments", tags=["deployments"])
 
@@ -91,6 +94,30 @@ async def deploy(
                 description=body.description,
             )
     return await accepted(hands, caller, deployment, response)
+
+
+@router.post("/plan")
+async def plan_deployment(body: NewDeployment, caller: Deployer, hands: Hands) -> PlanPreview:
+    """The plan that this request would get now, from what the nodes last reported. Nothing is written."""
+    async with hands.database.transaction() as session:
+        policy = await _admit(session, caller.tenant, body)
+        release = await releases.get(session, caller.tenant, body.module, body.version)
+        fleet = await nodes.stored_of_environment(session, caller.tenant, body.environment)
+    plan = make_plan(
+        tenant=caller.tenant,
+        environment=body.environment,
+        release=release.ref,
+        nodes=[each.node for each in fleet],
+        running={each.node.name: _version_of(each, body.module) for each in fleet},
+        strategy=own_parameters(policy, body.strategy) or policy.strategy,
+        policy=policy,
+    )
+    return preview(plan, fleet)
+
+
+def _version_of(node: StoredNode, module: ModuleName) -> str | None:
+    modules = node.report.modules if node.report is not None else ()
+    return next((each.current.version for each in modules if each.module == module and each.current), None)
 
 
 async def _admit(session: AsyncSession, tenant: str, body: NewDeployment) -> EnvironmentPolicy:

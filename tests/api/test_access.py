@@ -23,6 +23,7 @@ ROLES = {
     ("get", "/api/v1/deployments"): Role.VIEWER,
     ("get", "/api/v1/deployments/{deployment}"): Role.VIEWER,
     ("get", "/api/v1/deployments/{deployment}/events"): Role.VIEWER,
+    ("post", "/api/v1/deployments/plan"): Role.DEPLOYER,
     ("post", "/api/v1/deployments/{deployment}/pause"): Role.DEPLOYER,
     ("post", "/api/v1/deployments/{deployment}/resume"): Role.DEPLOYER,
     ("post", "/api/v1/deployments/{deployment}/promote"): Role.DEPLOYER,

@@ -128,6 +128,29 @@ async def test_a_release_goes_out_a_second_replaces_it_and_is_taken_back(living:
     assert await versions(living, "site") == ["1.0.0"] * 3
 
 
+async def test_a_rolling_rollout_does_what_its_preview_said(living: World) -> None:
+    release = living.releases.files("1.0.0", module="rolled-site")
+    assert (await living.push(release)).status_code == 201
+    rolling = {"kind": "rolling", "batch": 2, "max_unavailable": 1, "bake": 0.5, "first_bake": 1}
+    body = {"module": "rolled-site", "version": "1.0.0", "environment": "development", "strategy": rolling}
+    before = await living.rows()
+    async with living.asks("dora") as dora:
+        answer = await dora.post("/deployments/plan", json=body)
+        refused = await dora.post("/deployments/plan", json={**body, "environment": "qa"})
+    assert answer.status_code == 200, answer.text
+    assert (refused.status_code, refused.json()["field"]) == (422, "environment")
+    assert await living.rows() == before
+    preview = answer.json()
+    assert [wave["nodes"] for wave in preview["spread"]] == [1, 1, 1]
+    assert preview["unheard"] == list(NODES)
+
+    shown = await deploy(living, release, strategy=rolling)
+    assert shown["phase"] == "completed"
+    assert shown["plan_digest"] == preview["digest"]
+    assert [wave["nodes"] for wave in shown["waves"]] == [w["nodes"] for w in preview["plan"]["waves"]]
+    assert await versions(living, "rolled-site") == ["1.0.0"] * 3
+
+
 async def test_a_gate_is_passed_by_a_vote_through_the_api(living: World) -> None:
     release = living.releases.files("1.0.0", module="gated-site")
     assert (await living.push(release)).status_code == 201

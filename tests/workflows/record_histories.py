@@ -31,7 +31,7 @@ from domain.names import (
     rollback_id,
 )
 from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
-from domain.strategy import Canary, Direct
+from domain.strategy import Canary, Direct, Rolling
 from runtime.temporal import server_program, workflow_runner
 from tests.workflows.world import World
 from workflows import ALL_WORKFLOWS
@@ -137,6 +137,11 @@ async def record(client: Client) -> None:
     async with lane(client, "two-direct", world, "d-first", "d-second"):
         pass
     await save(client, deployment_workflow_id("d-first"), "direct")
+
+    world = World(policy=EnvironmentPolicy(), strategy=Rolling(batch=4, max_unavailable=2, bake=0.2))
+    async with lane(client, "rolling", world, "d-rolling"):
+        pass
+    await save(client, deployment_workflow_id("d-rolling"), "rolling")
 
     world = World(
         policy=EnvironmentPolicy(analysis=QUICK, unsigned_votes=True),
