@@ -18,6 +18,7 @@ from store import analyses, nodes
 from store.database import Database
 
 READS_AT_ONCE = 64
+CLOCK_SKEW = 300.0  # seconds that a node's clock may be behind ours; its own clock cuts the window
 READ_DEADLINE = 5.0  # seconds per node: a look that misses a node is a weaker look, not a late one
 
 
@@ -46,7 +47,7 @@ class AgentLooks(Looks):
         self, request: AnalysisInput, addresses: dict[str, str], seconds: float
     ) -> dict[str, NodeWindow]:
         slots = asyncio.Semaphore(READS_AT_ONCE)
-        since = time.time() - seconds
+        since = time.time() - seconds - CLOCK_SKEW
 
         async def window(name: str, version: str | None) -> NodeWindow:
             async with slots:

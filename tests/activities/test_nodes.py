@@ -1,0 +1,186 @@
+"""Batches of node operations, on real agents and a real database: safe to repeat, never more than ordered."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+
+import pytest
+import pytest_asyncio
+from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
+
+from activities.nodes import AgentNodes
+from activities.planning import FleetPlanning
+from domain.deployment import Cause, CauseKind, Phase
+from domain.errors import Conflict
+from domain.events import EventKind
+from domain.messages import DeploymentInput, NodesOrder, Prepared, Progress, RevertOrder
+from domain.wire import Action
+from store import deployments, rollouts
+from tests.agent.nodes import AgentProcess, Release, write_config
+from tests.api.conftest import TENANT, World, new_namespace, new_world
+from tests.conftest import free_port
+
+NODES = ("web-1", "web-2")
+DEPLOYMENT = "d-batch"
+
+
+@dataclass
+class Scene:
+    """Two agents, a release, and a deployment of it that is planned."""
+
+    world: World
+    release: Release
+    prepared: Prepared
+    hands: AgentNodes
+
+    def order(self, *nodes: str) -> NodesOrder:
+        return NodesOrder(
+            tenant=TENANT,
+            environment="development",
+            deployment=DEPLOYMENT,
+            wave=1,
+            nodes=nodes or NODES,
+            release=self.release.ref,
+            fence=self.prepared.fence,
+            deadline=20,
+        )
+
+    async def journal(self, node: str) -> list[Action]:
+        async with self.world.asks("vera") as vera:
+            address = (await vera.get(f"/nodes/{node}")).json()["address"]
+        return [entry.action for entry in await self.world.services.agents.journal(address)]
+
+
+def environment(*heartbeat: object) -> ActivityEnvironment:
+    """An activity's surroundings; with what an earlier attempt last heartbeated."""
+    found = ActivityEnvironment()
+    found.info = replace(found.info, heartbeat_details=heartbeat)
+    return found
+
+
+@pytest_asyncio.fixture(scope="module")
+async def scene(
+    temporal: WorkflowEnvironment,
+    new_database: Callable[[], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Scene]:
+    directory = tmp_path_factory.mktemp("batches")
+    async with new_world(directory, new_database(), await new_namespace(temporal)) as world:
+        services = world.services
+        agents = []
+        async with world.asks("admin") as admin:
+            for name in NODES:
+                place = directory / name
+                place.mkdir()
+                config = write_config(place / "agent.toml", world.pki, port=free_port(), node=name)
+                agents.append(AgentProcess(config, services.agents))
+                address = (await agents[-1].start()).address
+                body = {"name": name, "environment": "development", "address": address}
+                assert (await admin.post("/nodes", json=body)).status_code == 201
+        release = world.releases.files("1.0.0")
+        assert (await world.push(release)).status_code == 201
+        async with services.database.transaction() as session:
+            await deployments.insert(
+                session,
+                TENANT,
+                deployment=DEPLOYMENT,
+                environment="development",
+                module=release.ref.module,
+                version="1.0.0",
+                requester="dora",
+            )
+            await deployments.record(session, progress("planning-1", Phase.PLANNING))
+        request = DeploymentInput(
+            tenant=TENANT,
+            environment="development",
+            deployment=DEPLOYMENT,
+            requester="dora",
+            module=release.ref.module,
+            version="1.0.0",
+        )
+        planning = FleetPlanning(services.database, services.agents)
+        prepared = await environment().run(planning.prepare, request)
+        hands = AgentNodes(services.database, services.agents, services.bundles)
+        try:
+            yield Scene(world, release, prepared, hands)
+        finally:
+            for agent in agents:
+                agent.kill()
+
+
+def progress(key: str, phase: Phase, cause: Cause | None = None) -> Progress:
+    return Progress(
+        tenant=TENANT,
+        deployment=DEPLOYMENT,
+        key=key,
+        event=EventKind.PHASE,
+        message="in a test",
+        phase=phase,
+        cause=cause,
+    )
+
+
+async def test_planning_twice_gives_the_same_plan_and_fence(scene: Scene) -> None:
+    request = DeploymentInput(
+        tenant=TENANT,
+        environment="development",
+        deployment=DEPLOYMENT,
+        requester="dora",
+        module="site",
+        version="1.0.0",
+    )
+    planning = FleetPlanning(scene.world.services.database, scene.world.services.agents)
+    again = await environment().run(planning.prepare, request)
+    assert (again.plan.digest, again.fence) == (scene.prepared.plan.digest, scene.prepared.fence)
+
+
+async def test_a_retry_drives_only_the_nodes_that_the_heartbeat_does_not_name(scene: Scene) -> None:
+    outcome = await environment(["web-1"], []).run(scene.hands.stage, scene.order())
+    assert outcome.done == 2
+    assert Action.STAGE not in await scene.journal("web-1")
+    assert Action.STAGE in await scene.journal("web-2")
+    outcome = await environment().run(scene.hands.stage, scene.order())
+    assert (outcome.done, outcome.failures) == (2, ())
+    assert (await scene.journal("web-2")).count(Action.STAGE) == 1
+
+
+async def test_activated_nodes_are_recorded_as_touched_and_read_back(scene: Scene) -> None:
+    for operation in (scene.hands.stage, scene.hands.activate, scene.hands.activate, scene.hands.verify):
+        outcome = await environment().run(operation, scene.order())
+        assert (outcome.done, outcome.failures) == (2, ())
+    async with scene.world.services.database.transaction() as session:
+        targets = await rollouts.rollback_targets(session, TENANT, DEPLOYMENT, DEPLOYMENT)
+    assert targets.nodes == NODES
+    assert targets.fence > scene.prepared.fence
+    assert [await scene.journal(node) for node in NODES] == [[Action.STAGE, Action.ACTIVATE]] * 2
+
+
+async def test_a_node_that_is_not_there_fails_by_name_and_the_others_do_not(scene: Scene) -> None:
+    outcome = await environment().run(scene.hands.verify, scene.order("web-1", "web-9"))
+    assert outcome.done == 1
+    assert [(failure.node, failure.code) for failure in outcome.failures] == [("web-9", "node-unreachable")]
+
+
+async def test_once_it_rolls_back_nothing_is_activated_any_more(scene: Scene) -> None:
+    services = scene.world.services
+    async with services.database.transaction() as session:
+        cause = Cause(kind=CauseKind.OPERATOR, message="in a test")
+        await deployments.record(session, progress("rolling-back-1", Phase.ROLLING_BACK, cause))
+        targets = await rollouts.rollback_targets(session, TENANT, DEPLOYMENT, DEPLOYMENT)
+    with pytest.raises(Conflict):
+        await environment().run(scene.hands.activate, scene.order())
+    order = RevertOrder(
+        tenant=TENANT,
+        environment="development",
+        deployment=DEPLOYMENT,
+        of=DEPLOYMENT,
+        module="site",
+        nodes=NODES,
+        fence=targets.fence,
+        deadline=20,
+        attempt=1,
+    )
+    assert (await environment().run(scene.hands.revert, order)).done == 2
+    assert (await environment().run(scene.hands.verify_reverted, order)).done == 2
+    order = scene.order().model_copy(update={"attempt": 2})
+    late = await environment().run(scene.hands.stage, order)
+    assert {failure.code for failure in late.failures} == {"fenced"}
