@@ -28,11 +28,12 @@ _CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
 class Usage(Enum):
-    """The one purpose of a leaf certificate (RFC 5280 §4.2.1.12)."""
+    """What a leaf certificate is for (RFC 5280 §4.2.1.12)."""
 
-    SERVER = ExtendedKeyUsageOID.SERVER_AUTH
-    CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
-    CODE_SIGNING = ExtendedKeyUsageOID.CODE_SIGNING
+    SERVER = (ExtendedKeyUsageOID.SERVER_AUTH,)
+    CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
+    # E-mail protection besides, because that is what `openssl cms -verify` asks for unless told otherwise.
+    CODE_SIGNING = (ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.EMAIL_PROTECTION)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Authority:
         builder = _builder(_name(common_name), self._certificate.subject, key, _LEAF_LIFE)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
-        builder = builder.add_extension(x509.ExtendedKeyUsage([usage.value]), critical=True)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usage.value), critical=True)
         builder = builder.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer), critical=False
         )

@@ -1,6 +1,8 @@
 import asyncio
 import ssl
 import stat
+import subprocess
+from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
@@ -8,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from bundles.signature import TrustStore, sign, verify
 from domain.errors import InvalidInput
 from runtime.authority import Authority, Credentials, Usage, ensure_token_keys
 
@@ -75,11 +78,11 @@ async def test_another_authoritys_client_is_refused(authority, tmp_path):
     assert await call(*pair, host="localhost") == b""
 
 
-def test_a_signing_certificate_signs_code_and_nothing_else(authority, tmp_path):
+def test_a_signing_certificate_signs_content_and_speaks_no_tls(authority, tmp_path):
     signer = authority.issue(tmp_path, "signer", usage=Usage.CODE_SIGNING, common_name="developer")
     certificate = x509.load_pem_x509_certificate(signer.certificate.read_bytes())
     usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    assert list(usages) == [ExtendedKeyUsageOID.CODE_SIGNING]
+    assert list(usages) == [ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.EMAIL_PROTECTION]
     key = serialization.load_pem_private_key(signer.key.read_bytes(), None)
     builder = pkcs7.PKCS7SignatureBuilder().set_data(b"bundle").add_signer(certificate, key, hashes.SHA256())
     assert builder.sign(serialization.Encoding.DER, [pkcs7.PKCS7Options.DetachedSignature])
@@ -121,3 +124,16 @@ def test_token_keys_belong_together(tmp_path):
     private = serialization.load_pem_private_key(keys.private.read_bytes(), None)
     public = serialization.load_pem_public_key(keys.public.read_bytes())
     public.verify(private.sign(b"x"), b"x")
+
+
+def test_openssl_verifies_with_its_default_purpose_what_the_local_signer_signed(tmp_path):
+    authority = Authority.ensure(tmp_path, "root", "Test signing root")
+    signer = authority.issue(tmp_path, "signer", usage=Usage.CODE_SIGNING, common_name="Test signer")
+    bundle, signature = tmp_path / "bundle", tmp_path / "bundle.p7s"
+    bundle.write_bytes(b"content")
+    signature.write_bytes(sign(bundle, signer.certificate.read_bytes(), signer.key.read_bytes()))
+    command = ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", signature, "-content", bundle]
+    done = subprocess.run([*command, "-CAfile", tmp_path / "root.pem"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == b"content"
+    verify(bundle, signature.read_bytes(), TrustStore.load(tmp_path / "root.pem"), at=datetime.now(UTC))
