@@ -9,9 +9,14 @@ from runtime.settings import ApiSettings
 PREFIX: Final = "/api/v1"
 
 
+def deployment_path(deployment: str) -> str:
+    """A deployment's place in the API."""
+    return f"{PREFIX}/deployments/{deployment}"
+
+
 def deployment_links(settings: ApiSettings, deployment: str) -> dict[str, str]:
     """Of a deployment: itself, its events, its page in the console."""
-    own = f"{PREFIX}/deployments/{deployment}"
+    own = deployment_path(deployment)
     return {
         "self": own,
         "events": f"{own}/events",
@@ -23,7 +28,7 @@ def approval_links(settings: ApiSettings, approval: str, deployment: str) -> dic
     """Of a gate: itself, its deployment, its page in the console."""
     return {
         "self": f"{PREFIX}/approvals/{approval}",
-        "deployment": f"{PREFIX}/deployments/{deployment}",
+        "deployment": deployment_path(deployment),
         "console": console(settings, approval),
     }
 

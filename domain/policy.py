@@ -3,6 +3,7 @@
 Times are seconds.
 """
 
+from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -110,10 +111,23 @@ class FailureBudget(Strict):
         return failed > self.share * executed
 
 
+class Arrival(StrEnum):
+    """What becomes of a request while the environment's lane is busy.
+
+    queue: it waits its turn. reject: it is refused, naming what is in its way. coalesce: it waits, and
+    takes the place of requests for the same module that still wait.
+    """
+
+    QUEUE = "queue"
+    REJECT = "reject"
+    COALESCE = "coalesce"
+
+
 class EnvironmentPolicy(Strict):
     """All of it. `unsigned_votes` lets approvals without a token count: development only."""
 
     strategy: Strategy = Canary()
+    arrival: Arrival = Arrival.QUEUE
     gates: tuple[GateRule, ...] = Field(default=(), max_length=20)
     analysis: AnalysisRule = AnalysisRule()
     deadlines: Deadlines = Deadlines()

@@ -24,3 +24,8 @@ def cause_of(error: BaseException) -> Cause:
     if isinstance(inner, ApplicationError):
         return Cause(kind=CauseKind.PLAN, message=inner.message)
     return Cause(kind=CauseKind.INTERNAL, message=str(inner or error))
+
+
+def code_of(error: ActivityError) -> str | None:
+    """The stable code of the error that an activity failed with; None when it failed otherwise."""
+    return error.cause.type if isinstance(error.cause, ApplicationError) else None

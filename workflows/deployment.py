@@ -18,6 +18,7 @@ from temporalio.workflow import ParentClosePolicy
 from domain.analysis import Outcome, Verdict
 from domain.console import clip, count
 from domain.deployment import UNTOUCHED_END, Cause, CauseKind, NodeFailure, Phase
+from domain.errors import IllegalTransition
 from domain.gate import Decision, GateResult
 from domain.messages import (
     AnalysisInput,
@@ -38,7 +39,7 @@ from workflows.analysis import CanaryAnalysisWorkflow
 from workflows.approval import ApprovalWorkflow
 from workflows.attributes import at_start
 from workflows.board import Board
-from workflows.causes import cause_of
+from workflows.causes import cause_of, code_of
 from workflows.chronicle import Chronicle
 from workflows.controls import Commanded, Controls, Halted
 from workflows.deadline import Deadline
@@ -74,6 +75,13 @@ class DeploymentWorkflow(Commanded):
     async def run(self, request: DeploymentInput) -> DeploymentResult:
         """Plan, then step by step; completed, or turned back for a cause."""
         try:
+            await self._board.enter(Phase.PLANNING, "reading what the nodes run")
+        except ActivityError as error:
+            if code_of(error) != IllegalTransition.code:
+                raise
+            words = "withdrawn before its turn came"
+            return DeploymentResult(phase=Phase.ABORTED, cause=Cause(kind=CauseKind.ABORTED, message=words))
+        try:
             plan = await self._make_plan()
             for index, step in enumerate(plan.steps):
                 self._board.step = index
@@ -90,7 +98,6 @@ class DeploymentWorkflow(Commanded):
 
     async def _make_plan(self) -> Plan:
         """Read what the nodes run, compile the strategy, store the plan. Nothing has moved yet."""
-        await self._board.enter(Phase.PLANNING, "reading what the nodes run")
         prepared: Prepared = await self._attend(
             workflow.execute_activity_method(
                 Planning.prepare, self._request, summary="read the nodes, make the plan", **PLANNING

@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from domain.console import clip
 from domain.deployment import NodeFailure
 from domain.messages import NodesOrder, NodesOutcome
 from domain.names import NodeName
 from domain.plan import Plan, batches
+from workflows.causes import code_of
 from workflows.options import BATCHES_AT_ONCE, node_operation
 
 Work = Callable[[tuple[NodeName, ...]], Awaitable[NodesOutcome]]
@@ -67,9 +68,8 @@ async def _outcome(work: Work, batch: tuple[NodeName, ...]) -> NodesOutcome:
     except ActivityError as error:
         if is_cancelled_exception(error):
             raise
-        cause = error.cause
-        code = cause.type or "internal" if isinstance(cause, ApplicationError) else "deadline"
-        words = str(cause or error)
+        code = code_of(error) or "deadline"
+        words = str(error.cause or error)
         return NodesOutcome(
             done=0, failures=tuple(NodeFailure(node=name, code=code, message=words) for name in batch)
         )

@@ -11,18 +11,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.access import Caller, Deployer, Viewer
 from api.lanes import submit
+from api.links import deployment_path
 from api.paging import PageOf, PageQuery, cursor_of, time_and_names
 from api.services import Hands, Services
 from api.views.deployment import DeploymentDetail, DeploymentItem, DeploymentParts, detail
 from api.views.plan import PlanPreview, preview
 from domain.base import Strict
-from domain.deployment import Phase
-from domain.errors import InvalidInput, NotFound, PlanImpossible
+from domain.deployment import Cause, CauseKind, Phase
+from domain.errors import Conflict, InvalidInput, NotFound, PlanImpossible
 from domain.names import EnvironmentName, ModuleName, Version
 from domain.planner import make_plan
-from domain.policy import EnvironmentPolicy, own_parameters
+from domain.policy import Arrival, EnvironmentPolicy, own_parameters
 from domain.strategy import Strategy
-from store import analyses, deployments, environments, idempotency, nodes, polls, releases
+from store import analyses, deployments, environments, idempotency, lanes, nodes, polls, releases
 from store.records import StoredNode
 
 router = APIRouter(prefix="/deployments", tags=["deployments"])
@@ -93,7 +94,35 @@ async def deploy(
                 strategy=own_parameters(policy, body.strategy),
                 description=body.description,
             )
+            await _arrive(session, caller, body, policy.arrival, deployment)
     return await accepted(hands, caller, deployment, response)
+
+
+async def _arrive(
+    session: AsyncSession, caller: Caller, body: NewDeployment, arrival: Arrival, deployment: str
+) -> None:
+    """Apply the arrival policy. The insert has locked the environment, so the lane stays as it is read here.
+
+    Raises:
+        Conflict: the lane is busy and the policy rejects; the transaction takes the insert back.
+    """
+    view = await lanes.load(session, caller.tenant, body.environment)
+    ahead = [
+        each for each in (view.running, *view.queued) if each is not None and each.deployment != deployment
+    ]
+    if arrival is Arrival.REJECT and ahead:
+        blocking = ahead[0]
+        raise Conflict(
+            f"{body.environment} is busy with {blocking.module}@{blocking.version}:"
+            f" see {deployment_path(blocking.deployment)}",
+            field="environment",
+        )
+    if arrival is Arrival.COALESCE:
+        words = f"superseded by {body.module}@{body.version}, deployment {deployment}"
+        cause = Cause(kind=CauseKind.ABORTED, message=words, actor=caller.username)
+        for each in ahead:
+            if each.module == body.module and each.rolls_back is None:
+                await deployments.withdraw(session, caller.tenant, each.deployment, cause)
 
 
 @router.post("/plan")

@@ -340,3 +340,36 @@ async def test_what_was_missed_is_made_good(world: World, release: Release) -> N
     assert described.status is not None
     assert described.status.name == "RUNNING"
     assert (described.workflow_type, described.task_queue) == (LANE_WORKFLOW, CONTROL_QUEUE)
+
+
+async def with_arrival(world: World, arrival: str) -> None:
+    async with world.asks("admin") as admin:
+        policy = (await admin.get("/clusters/production")).json()["policy"]
+        answer = await admin.put("/clusters/production/policy", json={**policy, "arrival": arrival})
+        assert answer.status_code == 200, answer.text
+
+
+async def test_a_busy_lane_that_rejects_says_what_is_in_the_way(world: World, release: Release) -> None:
+    first = (await deploy(world, release)).json()["id"]
+    await with_arrival(world, "reject")
+    try:
+        before = await world.rows()
+        answer = await deploy(world, release)
+        assert answer.status_code == 409
+        assert "/api/v1/deployments/" in answer.json()["detail"]
+        assert await world.rows() == before
+        assert (await get(world, first))["phase"] == "queued"
+    finally:
+        await with_arrival(world, "queue")
+
+
+async def test_coalescing_keeps_only_the_newest_request_of_a_module(world: World, release: Release) -> None:
+    await with_arrival(world, "coalesce")
+    try:
+        asked = [(await deploy(world, release)).json()["id"] for _ in range(3)]
+    finally:
+        await with_arrival(world, "queue")
+    shown = [await get(world, each) for each in asked]
+    assert [each["phase"] for each in shown] == ["aborted", "aborted", "queued"]
+    assert asked[1] in shown[0]["cause"]["message"]
+    assert shown[0]["exit_code"] == 5

@@ -232,3 +232,11 @@ async def test_a_gate_that_is_terminated_from_the_console_stops_the_rollout(real
             pytest.fail(f"terminate was refused: {error}")
         result = await handle.result()
     assert (result.phase, result.cause.kind) == (Phase.FAILED, CauseKind.TERMINATED)
+
+
+async def test_a_deployment_withdrawn_while_it_started_ends_quietly(stage):
+    world = World(withdrawn=True)
+    async with stage(world) as scene:
+        result = await (await scene.deploy()).result()
+    assert result.phase is Phase.ABORTED
+    assert world.progress == []

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 from domain.analysis import Doubt, Outcome, Verdict
 from domain.command import CommandClaims
 from domain.deployment import NodeFailure, Phase
+from domain.errors import IllegalTransition
 from domain.gate import Claims, Decision, Refusal
 from domain.messages import (
     CommandTokenVerdict,
@@ -63,6 +64,7 @@ class World:
     blocked: asyncio.Event | None = None
     starts: list[str] = field(default_factory=list)
     lane_looks: int = 0
+    withdrawn: bool = False
 
     def __post_init__(self) -> None:
         self.fleet = [
@@ -99,6 +101,8 @@ class World:
 
     @activity.defn(name="record")
     async def record(self, progress: Progress) -> None:
+        if self.withdrawn:
+            raise ApplicationError("aborted", type=IllegalTransition.code, non_retryable=True)
         if (progress.deployment, progress.key) not in [(each.deployment, each.key) for each in self.progress]:
             self.progress.append(progress)
 
