@@ -19,8 +19,6 @@ class Doubt(StrEnum):
     NO_DATA = "no-data"
     UNDERPOWERED = "underpowered"
     PROVIDER_DOWN = "provider-down"
-    BASELINE_BAD = "baseline-bad"
-    ERROR = "error"
 
 
 class MetricVerdict(Frozen):

@@ -115,7 +115,7 @@ class Files(Strict):
 
 
 class Resources(Strict):
-    """What the module needs of a node; checked before it is staged."""
+    """What the module needs of a node. The agent checks the disk before it stages; the rest is declared."""
 
     memory_mb: int = Field(default=512, gt=0, le=1 << 20)
     cpu_cores: float = Field(default=1.0, gt=0, le=1024)
@@ -123,7 +123,7 @@ class Resources(Strict):
 
 
 class Manifest(Strict):
-    """The whole of `hotswap.toml`."""
+    """The whole of `hotswap.toml`. `dependencies` (module → version range) are declared, not resolved."""
 
     name: ModuleName
     version: Version

@@ -82,9 +82,6 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:8233",
         description="Temporal's console, as people reach it; shown, never called.",
     )
-    public_url: WebAddress = Field(
-        default="http://127.0.0.1:8080", description="The API, as people and agents reach it."
-    )
 
     bundle_directory: Path = Field(description="Where bundles are kept by digest; API and workers share it.")
     trust_directory: Path = Field(description="Directory of PEM roots that bundles must be signed under.")

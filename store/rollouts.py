@@ -7,13 +7,16 @@ from sqlalchemy import Boolean, Text, bindparam, case, column, func, select, upd
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from domain.console import count
 from domain.deployment import Phase
 from domain.errors import Conflict, HotswapError, NotFound
+from domain.events import EventKind
 from domain.messages import Prepared, RollbackTargets
 from domain.outcomes import OutcomeKind
 from domain.plan import Plan
 from domain.policy import EnvironmentPolicy
 from domain.release import ReleaseRef
+from store import events
 from store.records import NodeOutcome, PlanningRequest
 from store.rows import deployment_of, deployments_with_releases, environment_row, locked_deployment, ref_of
 from store.tables import DeploymentNodeRow, DeploymentRow, EnvironmentRow
@@ -89,6 +92,19 @@ async def save_plan(
     row.replaces = plan.replaces
     waves = {name: wave.number for wave in plan.waves for name in wave.nodes}
     await _add_nodes(session, tenant, deployment, waves, prior)
+    size = f"{count(len(plan.waves), 'wave')}, {count(len(waves), 'node')}"
+    await events.append(
+        session,
+        tenant,
+        deployment,
+        key="planned",
+        kind=EventKind.PLANNED,
+        payload={
+            "message": f"{plan.strategy}: {size}, plan {digest[:12]}",
+            "plan": digest,
+            "waves": [len(wave.nodes) for wave in plan.waves],
+        },
+    )
     return await _fence(session, row)
 
 

@@ -49,7 +49,6 @@ def write_settings(directory: StackDirectory, choices: Choices) -> None:
         "DATABASE_URL": database_url(directory, choices),
         "TEMPORAL_ADDRESS": f"{HOST}:{ports['temporal']}",
         "TEMPORAL_UI_URL": f"http://{HOST}:{ports['temporal-ui']}",
-        "PUBLIC_URL": api_url(choices),
         "API_HOST": HOST,
         "API_PORT": ports["api"],
         "BUNDLE_DIRECTORY": directory.bundles,

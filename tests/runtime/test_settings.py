@@ -88,7 +88,7 @@ def test_a_settings_file_that_is_not_there_stops_the_start(environment, tmp_path
         ("TLS_KEY", "/nowhere/key", "tls_key"),
         ("API_PORT", "70000", "api_port"),
         ("TEMPORAL_ADDRESS", "temporal", "temporal_address"),
-        ("PUBLIC_URL", "ftp://x", "public_url"),
+        ("TEMPORAL_UI_URL", "ftp://x", "temporal_ui_url"),
         ("MAX_BUNDLE_BYTES", "0", "max_bundle_bytes"),
         ("LOG_LEVEL", "loud", "log_level"),
     ],
