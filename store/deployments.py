@@ -7,7 +7,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
 from domain.deployment import Cause, Phase, advance
-from domain.errors import NotFound
 from domain.events import EventKind
 from domain.messages import Progress
 from domain.outcomes import OutcomeKind
@@ -32,6 +31,7 @@ from store.rollouts import (
 )
 from store.rows import (
     deployment_of,
+    deployment_with_release,
     deployments_with_releases,
     environment_row,
     locked_deployment,
@@ -119,13 +119,7 @@ async def get(session: AsyncSession, tenant: str, deployment: str) -> StoredDepl
     Raises:
         NotFound: no such deployment of this tenant.
     """
-    statement = deployments_with_releases().where(
-        DeploymentRow.tenant == tenant, DeploymentRow.id == deployment
-    )
-    found = (await session.execute(statement)).first()
-    if found is None:
-        raise NotFound(f"no deployment {deployment!r}")
-    return deployment_of(*found)
+    return deployment_of(*await deployment_with_release(session, tenant, deployment))
 
 
 async def list_page(

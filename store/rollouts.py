@@ -18,7 +18,7 @@ from domain.policy import EnvironmentPolicy
 from domain.release import ReleaseRef
 from store import events
 from store.records import NodeOutcome, PlanningRequest
-from store.rows import deployment_of, deployments_with_releases, environment_row, locked_deployment, ref_of
+from store.rows import deployment_of, deployment_with_release, environment_row, locked_deployment, ref_of
 from store.tables import DeploymentNodeRow, DeploymentRow, EnvironmentRow
 
 # Room for the fences of one deployment: its own, and above it that of its rollback.
@@ -40,13 +40,7 @@ async def request_of(session: AsyncSession, tenant: str, deployment: str) -> Pla
     Raises:
         NotFound: no such deployment of this tenant.
     """
-    statement = deployments_with_releases().where(
-        DeploymentRow.tenant == tenant, DeploymentRow.id == deployment
-    )
-    found = (await session.execute(statement)).first()
-    if found is None:
-        raise NotFound(f"no deployment {deployment!r}")
-    stored = deployment_of(*found)
+    stored = deployment_of(*await deployment_with_release(session, tenant, deployment))
     return PlanningRequest(
         release=stored.release,
         strategy=stored.strategy,
@@ -242,11 +236,8 @@ async def rollback_targets(session: AsyncSession, tenant: str, deployment: str, 
         NotFound: no such deployment of this tenant.
     """
     row = await locked_deployment(session, tenant, deployment)
-    statement = deployments_with_releases().where(DeploymentRow.tenant == tenant, DeploymentRow.id == of)
-    found = (await session.execute(statement)).first()
-    if found is None:
-        raise NotFound(f"no deployment {of!r}")
-    release = ref_of(found[1])
+    undone, brought = await deployment_with_release(session, tenant, of)
+    release = ref_of(brought)
     touched = await session.execute(
         select(DeploymentNodeRow.node, DeploymentNodeRow.wave)
         .where(
@@ -269,7 +260,7 @@ async def rollback_targets(session: AsyncSession, tenant: str, deployment: str, 
         version=release.version,
         nodes=nodes,
         fence=fence,
-        deadline=await _node_deadline(session, found[0]),
+        deadline=await _node_deadline(session, undone),
     )
 
 

@@ -58,6 +58,23 @@ def deployments_with_releases() -> Select[DeploymentRow, ReleaseRow]:
     )
 
 
+async def deployment_with_release(
+    session: AsyncSession, tenant: str, deployment: str
+) -> tuple[DeploymentRow, ReleaseRow]:
+    """One deployment's row and its release's.
+
+    Raises:
+        NotFound: no such deployment of this tenant.
+    """
+    statement = deployments_with_releases().where(
+        DeploymentRow.tenant == tenant, DeploymentRow.id == deployment
+    )
+    found = (await session.execute(statement)).first()
+    if found is None:
+        raise NotFound(f"no deployment {deployment!r}")
+    return found[0], found[1]
+
+
 def ref_of(row: ReleaseRow) -> ReleaseRef:
     """The release that a row describes."""
     return ReleaseRef(module=row.module, version=row.version, digest=row.digest, tree=row.tree)
