@@ -1,0 +1,53 @@
+"""The gates of a rollout: each is a workflow of its own, and the rollout waits for its result."""
+
+from temporalio import workflow
+
+from domain.console import clip
+from domain.deployment import Cause, CauseKind, Phase
+from domain.gate import Decision, GateResult
+from domain.messages import ApprovalInput, ApprovalResult
+from domain.names import approval_id
+from domain.plan import Gate, Plan
+from workflows.approval import ApprovalWorkflow
+from workflows.controls import Halted
+from workflows.rollout import Rollout
+
+
+async def pass_gate(rollout: Rollout, plan: Plan, step: Gate) -> None:
+    """Wait for people. Their votes bind to this plan's digest.
+
+    Raises:
+        Halted: they said no, or nobody said anything in time.
+    """
+    rule = step.rule
+    await rollout.board.enter(
+        Phase.WAITING_APPROVAL,
+        f"gate {rule.name} before wave {step.wave}",
+        wave=step.wave,
+        waiting_for=f"{rule.required} × {rule.role}",
+    )
+    request = ApprovalInput(
+        tenant=plan.tenant,
+        environment=plan.environment,
+        deployment=rollout.request.deployment,
+        gate=approval_id(rollout.request.deployment, rule.name),
+        rule=rule,
+        plan=plan.digest,
+        requester=rollout.request.requester,
+        unsigned_votes=plan.unsigned_votes,
+        subject=f"{plan.release} to {plan.environment}, wave {step.wave} of {len(plan.waves)}",
+    )
+    gate = await workflow.start_child_workflow(
+        ApprovalWorkflow.run,
+        request,
+        id=request.gate,
+        static_summary=clip(f"gate {rule.name}: {request.subject}"),
+        search_attributes=rollout.attributes,
+    )
+    with rollout.deadline.held(), rollout.controls.passing_votes_to(gate):
+        approval: ApprovalResult = await rollout.attend(gate)
+    if approval.result is not GateResult.APPROVED:
+        kind = CauseKind.REJECTED if approval.result is GateResult.REJECTED else CauseKind.EXPIRED
+        voters = ", ".join(vote.voter for vote in approval.poll.votes if vote.decision is Decision.REJECT)
+        words = f"gate {rule.name} {approval.result}{' by ' + voters if voters else ''}"
+        raise Halted(Cause(kind=kind, message=words, actor=voters or None))

@@ -1,0 +1,66 @@
+"""The analysis of a wave, and what its verdict means for the rollout."""
+
+from temporalio import workflow
+
+from domain.analysis import Outcome, Verdict
+from domain.console import clip
+from domain.deployment import Cause, CauseKind, Phase
+from domain.messages import AnalysisInput, AnalysisResult
+from domain.names import analysis_id
+from domain.plan import Analyze, Plan
+from workflows.analysis import CanaryAnalysisWorkflow
+from workflows.controls import Halted
+from workflows.rollout import Rollout
+
+BASELINE_NODES = 200  # more concurrent baseline nodes than this make no verdict better
+
+
+async def analyze(rollout: Rollout, plan: Plan, step: Analyze) -> None:
+    """All nodes changed so far against those not changed yet.
+
+    Raises:
+        Halted: the verdict turns the rollout back.
+    """
+    await rollout.board.enter(Phase.ANALYZING, f"judging wave {step.wave}", wave=step.wave)
+    request = AnalysisInput(
+        tenant=plan.tenant,
+        environment=plan.environment,
+        deployment=rollout.request.deployment,
+        analysis=analysis_id(rollout.request.deployment, step.wave),
+        wave=step.wave,
+        module=plan.release.module,
+        canary=rollout.changed_by(plan, step.wave),
+        baseline=plan.remaining_after(step.wave)[:BASELINE_NODES],
+        canary_version=plan.release.version,
+        rule=step.rule,
+        subject=f"{plan.release}, wave {step.wave} of {len(plan.waves)}",
+    )
+    child = await workflow.start_child_workflow(
+        CanaryAnalysisWorkflow.run,
+        request,
+        id=request.analysis,
+        static_summary=clip(f"judge {request.subject}"),
+        search_attributes=rollout.attributes,
+    )
+    analysis: AnalysisResult | None = await rollout.attend(child, skippable=True)
+    if analysis is not None:
+        await _heed(rollout, analysis.verdict, step)
+
+
+async def _heed(rollout: Rollout, verdict: Verdict, step: Analyze) -> None:
+    """Only pass promotes. In doubt a person decides, or the rollout turns back, as the rule says."""
+    await rollout.board.take_verdict(verdict, step.wave)
+    if verdict.outcome is Outcome.FAIL:
+        raise Halted(Cause(kind=CauseKind.ANALYSIS, message=verdict.reason))
+    if verdict.outcome is Outcome.PASS:
+        return
+    if step.rule.on_inconclusive == "rollback":
+        raise Halted(Cause(kind=CauseKind.INCONCLUSIVE, message=verdict.reason))
+    await rollout.board.enter(
+        Phase.HOLDING,
+        f"inconclusive: {verdict.reason}",
+        wave=step.wave,
+        waiting_for="a person: promote or abort",
+    )
+    with rollout.deadline.held():
+        await rollout.attend(workflow.wait_condition(lambda: False), skippable=True)

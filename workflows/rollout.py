@@ -1,0 +1,58 @@
+"""What the steps of one deployment share: its request, board and clock, what people order, what failed."""
+
+from collections.abc import Awaitable
+from typing import Any
+
+from temporalio.common import TypedSearchAttributes
+
+from domain.deployment import NodeFailure
+from domain.messages import DeploymentInput
+from domain.names import NodeName
+from domain.plan import Plan
+from workflows.attributes import at_start
+from workflows.board import Board
+from workflows.chronicle import Chronicle
+from workflows.controls import Controls
+from workflows.deadline import Deadline
+from workflows.inbox import Inbox
+
+
+class Rollout:
+    """One deployment under way.
+
+    `fence` orders its node operations after those of every earlier deployment; `failed` are the nodes that
+    did not do as ordered and that later steps leave alone.
+    """
+
+    def __init__(self, request: DeploymentInput, inbox: Inbox) -> None:
+        self.request = request
+        self.board = Board(
+            Chronicle(tenant=request.tenant, deployment=request.deployment, series="deployment")
+        )
+        self.deadline = Deadline()
+        self.controls = Controls(request.deployment, inbox, self.board, self.deadline)
+        self.fence = 0
+        self.failed: dict[NodeName, NodeFailure] = {}
+
+    async def attend(self, work: Awaitable[Any], *, skippable: bool = False) -> Any:
+        """Do `work` while heeding what people order; see Controls.attend."""
+        return await self.controls.attend(work, skippable=skippable)
+
+    def able(self, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
+        """Those that have not failed."""
+        return tuple(name for name in nodes if name not in self.failed)
+
+    def changed_by(self, plan: Plan, wave: int) -> tuple[NodeName, ...]:
+        """The nodes that run the release once this wave is through."""
+        return self.able(plan.changed_by(wave))
+
+    @property
+    def attributes(self) -> TypedSearchAttributes:
+        """What is known of every workflow of this deployment when it is started."""
+        request = self.request
+        return at_start(
+            tenant=request.tenant,
+            environment=request.environment,
+            module=request.module,
+            version=request.version,
+        )
