@@ -38,6 +38,12 @@ class Conflict(HotswapError):
     code = "conflict"
 
 
+class RequirementUnmet(Conflict):
+    """The environment wants the release to have completed in another one first."""
+
+    code = "requirement-unmet"
+
+
 class IllegalTransition(Conflict):
     """A phase may not follow the present one."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from domain.base import Strict
-from domain.names import GateName
+from domain.names import EnvironmentName, GateName
 from domain.roles import Role
 from domain.strategy import Canary, Direct, Rolling, Strategy
 
@@ -124,7 +124,12 @@ class Arrival(StrEnum):
 
 
 class EnvironmentPolicy(Strict):
-    """All of it. `unsigned_votes` lets approvals without a token count: development only."""
+    """All of it.
+
+    Attributes:
+        unsigned_votes: approvals without a token count: development only.
+        requires: the environment in which a release must have completed before it may come here.
+    """
 
     strategy: Strategy = Canary()
     arrival: Arrival = Arrival.QUEUE
@@ -133,6 +138,7 @@ class EnvironmentPolicy(Strict):
     deadlines: Deadlines = Deadlines()
     failures: FailureBudget = FailureBudget()
     unsigned_votes: bool = False
+    requires: EnvironmentName | None = None
 
     @model_validator(mode="after")
     def _gate_names_differ(self) -> Self:

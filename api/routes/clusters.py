@@ -18,7 +18,7 @@ from domain.node import Node
 from domain.policy import EnvironmentPolicy
 from domain.windows import reduce_samples
 from domain.wire import ModuleReport
-from store import environments, lanes, nodes
+from store import environments, lanes, nodes, requirements
 
 router = APIRouter(prefix="/clusters", tags=["clusters"])
 
@@ -126,5 +126,6 @@ async def resolve(environment: str, body: Resolution, caller: Admin, hands: Hand
 async def set_policy(environment: str, body: EnvironmentPolicy, caller: Admin, hands: Hands) -> ClusterDetail:
     """Replace the policy; deployments that have their plan keep it."""
     async with hands.database.transaction() as session:
+        await requirements.check_policy(session, caller.tenant, environment, body)
         await environments.set_policy(session, caller.tenant, environment, body)
     return await get_cluster(environment, caller, hands)

@@ -23,7 +23,17 @@ from domain.names import EnvironmentName, ModuleName, Version
 from domain.planner import make_plan
 from domain.policy import Arrival, EnvironmentPolicy, own_parameters
 from domain.strategy import Strategy
-from store import analyses, deployments, environments, idempotency, lanes, nodes, polls, releases
+from store import (
+    analyses,
+    deployments,
+    environments,
+    idempotency,
+    lanes,
+    nodes,
+    polls,
+    releases,
+    requirements,
+)
 from store.records import StoredNode
 
 router = APIRouter(prefix="/deployments", tags=["deployments"])
@@ -154,6 +164,7 @@ async def _admit(session: AsyncSession, tenant: str, body: NewDeployment) -> Env
 
     Raises:
         InvalidInput: `field` names what is unknown, or empty.
+        RequirementUnmet: the release has not completed where the policy wants it first.
     """
     try:
         policy = await environments.policy(session, tenant, body.environment)
@@ -164,6 +175,9 @@ async def _admit(session: AsyncSession, tenant: str, body: NewDeployment) -> Env
         raise InvalidInput(error.message, field=field) from error
     if not await nodes.of_environment(session, tenant, body.environment):
         raise PlanImpossible(f"environment {body.environment!r} has no nodes", field="environment")
+    await requirements.check(
+        session, tenant, body.environment, policy, module=body.module, version=body.version
+    )
     return policy
 
 

@@ -1,0 +1,77 @@
+"""What an environment's policy requires of a release before it may come: that another one has proved it."""
+
+from sqlalchemy import exists, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from domain.deployment import Phase
+from domain.errors import InvalidInput, RequirementUnmet
+from domain.policy import EnvironmentPolicy
+from store.tables import DeploymentRow, EnvironmentRow
+
+
+async def check(
+    session: AsyncSession,
+    tenant: str,
+    environment: str,
+    policy: EnvironmentPolicy,
+    *,
+    module: str,
+    version: str,
+) -> None:
+    """Refuse a release that the policy's `requires` has not seen complete.
+
+    Raises:
+        RequirementUnmet: no deployment of it has completed there, or the last one was taken back.
+    """
+    if policy.requires is None or await has_completed(session, tenant, policy.requires, module, version):
+        return
+    raise RequirementUnmet(
+        f"{environment} requires that {module}@{version} has completed in {policy.requires} first",
+        field="environment",
+    )
+
+
+async def check_policy(
+    session: AsyncSession, tenant: str, environment: str, policy: EnvironmentPolicy
+) -> None:
+    """Refuse a policy that requires an environment which does not come before its own.
+
+    So no circle of environments can wait for one another.
+
+    Raises:
+        InvalidInput: there is none of that name, or it comes later.
+    """
+    if policy.requires is None:
+        return
+    rows = await session.execute(
+        select(EnvironmentRow.name, EnvironmentRow.position).where(EnvironmentRow.tenant == tenant)
+    )
+    positions = {row.name: row.position for row in rows}
+    own = positions.get(environment)
+    if policy.requires not in positions or (own is not None and positions[policy.requires] >= own):
+        raise InvalidInput(
+            f"{policy.requires!r} is not an environment before {environment!r}", field="requires"
+        )
+
+
+async def has_completed(
+    session: AsyncSession, tenant: str, environment: str, module: str, version: str
+) -> bool:
+    """Whether a deployment of the release has completed there that was not taken back since."""
+    undone = aliased(DeploymentRow)
+    taken_back = exists().where(
+        undone.tenant == DeploymentRow.tenant,
+        undone.rolls_back == DeploymentRow.id,
+        undone.phase.in_((Phase.ROLLED_BACK_VERIFIED, Phase.ROLLED_BACK_UNVERIFIED)),
+    )
+    found = exists().where(
+        DeploymentRow.tenant == tenant,
+        DeploymentRow.environment == environment,
+        DeploymentRow.module == module,
+        DeploymentRow.version == version,
+        DeploymentRow.rolls_back.is_(None),
+        DeploymentRow.phase == Phase.COMPLETED,
+        ~taken_back,
+    )
+    return bool(await session.scalar(select(found)))
