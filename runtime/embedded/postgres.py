@@ -151,5 +151,6 @@ def _unprivileged() -> list[str]:
             "PostgreSQL does not run as root: install util-linux (setpriv), or use an ordinary user"
         )
     kept = "-all,+dac_override"
-    user = [f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
+    # With the fix-up, access(2) would forget the capability, and initdb asks it whether it may run postgres.
+    user = [f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--securebits=+no_setuid_fixup"]
     return [setpriv, *user, f"--bounding-set={kept}", f"--inh-caps={kept}", f"--ambient-caps={kept}", "--"]
