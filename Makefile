@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: install demo test test-faults lint bench histories lock clean
+.PHONY: install demo test test-faults lint bench histories authorisation lock clean
 
 install: $(VENV)/.installed
 
@@ -35,6 +35,9 @@ bench: install
 
 histories: install
 	$(BIN)/python -m tests.workflows.record_histories
+
+authorisation: install
+	$(BIN)/python -m tests.api.authorisation
 
 lock: install
 	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes \

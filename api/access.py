@@ -1,7 +1,10 @@
-"""Who is asking, and whether they may. The actor always comes from the token."""
+"""Who is asking, and whether they may. The actor always comes from the token.
 
-from collections.abc import Callable
-from typing import Annotated
+Every route declares its policy by what it depends on: one permission, a node's own token, or the plain
+statement that it is open to all. `api.policies` refuses an application with a route that declares none.
+"""
+
+from typing import Annotated, Final
 
 from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -10,6 +13,7 @@ from api.services import Hands
 from domain.base import Frozen
 from domain.errors import Forbidden, Unauthenticated
 from domain.names import TenantId, Username
+from domain.permissions import Permission, may
 from domain.roles import Role
 from runtime.tokens import NodeClaims
 
@@ -30,30 +34,73 @@ def _caller(hands: Hands, bearer: Annotated[HTTPAuthorizationCredentials | None,
     return Caller(tenant=claims.tenant, username=claims.subject, role=claims.role)
 
 
-def _reporting_node(
-    hands: Hands, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_node)]
-) -> NodeClaims:
-    return hands.reader.node(_token(bearer))
-
-
 def _token(bearer: HTTPAuthorizationCredentials | None) -> str:
     if bearer is None:
         raise Unauthenticated("a bearer token is needed")
     return bearer.credentials
 
 
-def _at_least(role: Role) -> Callable[[Caller], Caller]:
-    def check(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
-        if not caller.role.includes(role):
-            raise Forbidden(f"this needs the role {role}; yours is {caller.role}")
+class Requires:
+    """The policy "a person with this permission"; as a dependency it answers who that is.
+
+    Raises:
+        Unauthenticated: there is no good token.
+        Forbidden: the person's role does not grant the permission.
+    """
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+
+    @property
+    def policy(self) -> str:
+        """As the matrix and the OpenAPI document name it."""
+        return self.permission.value
+
+    def __call__(self, caller: Annotated[Caller, Depends(_caller)]) -> Caller:
+        """The person, when the role grants the permission."""
+        if not may(caller.role, self.permission):
+            raise Forbidden(f"this needs the permission {self.permission}; the role {caller.role} lacks it")
         return caller
 
-    return check
+
+class NodeItself:
+    """The policy "a node, under its own token"."""
+
+    policy: Final = "node"
+
+    def __call__(
+        self, hands: Hands, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_node)]
+    ) -> NodeClaims:
+        """The node that the token is for."""
+        return hands.reader.node(_token(bearer))
 
 
-# Every route takes one of these; what takes none is on the short list that tests/api checks.
-Viewer = Annotated[Caller, Depends(_at_least(Role.VIEWER))]
-Deployer = Annotated[Caller, Depends(_at_least(Role.DEPLOYER))]
-Approver = Annotated[Caller, Depends(_at_least(Role.APPROVER))]
-Admin = Annotated[Caller, Depends(_at_least(Role.ADMIN))]
-ReportingNode = Annotated[NodeClaims, Depends(_reporting_node)]
+class OpenToAll:
+    """The policy "nobody has to be signed in"."""
+
+    policy: Final = "open"
+
+    def __call__(self) -> None:
+        """Nothing is asked."""
+
+
+# Every route takes exactly one of these, as the type of a parameter or (OPEN) among its dependencies.
+Viewer = Annotated[Caller, Depends(Requires(Permission.READ))]
+Self = Annotated[Caller, Depends(Requires(Permission.SELF))]
+Pusher = Annotated[Caller, Depends(Requires(Permission.PUSH))]
+Deployer = Annotated[Caller, Depends(Requires(Permission.DEPLOY))]
+Pauser = Annotated[Caller, Depends(Requires(Permission.PAUSE))]
+Resumer = Annotated[Caller, Depends(Requires(Permission.RESUME))]
+Promoter = Annotated[Caller, Depends(Requires(Permission.PROMOTE))]
+Aborter = Annotated[Caller, Depends(Requires(Permission.ABORT))]
+Undoer = Annotated[Caller, Depends(Requires(Permission.ROLL_BACK))]
+Approver = Annotated[Caller, Depends(Requires(Permission.APPROVE))]
+Freezer = Annotated[Caller, Depends(Requires(Permission.FREEZE))]
+Resolver = Annotated[Caller, Depends(Requires(Permission.RESOLVE))]
+PolicySetter = Annotated[Caller, Depends(Requires(Permission.SET_POLICY))]
+Registrar = Annotated[Caller, Depends(Requires(Permission.REGISTER_NODES))]
+PeopleAdmin = Annotated[Caller, Depends(Requires(Permission.MANAGE_PEOPLE))]
+Auditor = Annotated[Caller, Depends(Requires(Permission.READ_AUDIT))]
+Admin = Annotated[Caller, Depends(Requires(Permission.ADMINISTER))]
+ReportingNode = Annotated[NodeClaims, Depends(NodeItself())]
+OPEN: Final = Depends(OpenToAll())

@@ -1,10 +1,11 @@
 """The application: routes, problem documents, middleware."""
 
 from importlib.metadata import version
+from typing import Final
 
 from fastapi import FastAPI
 
-from api import problems
+from api import policies, problems
 from api.links import PREFIX
 from api.metrics import Metrics
 from api.middleware import BodyLimit, Tracing
@@ -13,6 +14,8 @@ from api.routes import approvals, auth, clusters, commands, deployments, events,
 from api.services import Services
 
 MAX_BODY_BYTES = 1 << 20  # of anything but a bundle
+# What the API offers; each route in these declares who may use it.
+ROOMS: Final = (auth, deployments, commands, events, approvals, modules, clusters, nodes)
 _ERRORS: dict[int | str, dict[str, object]] = {
     "4XX": {"model": Problem, "description": "A problem document (RFC 9457)."},
     "5XX": {"model": Problem, "description": "A problem document (RFC 9457)."},
@@ -34,7 +37,8 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.metrics = Metrics()
     problems.install(app)
-    for room in (auth, deployments, commands, events, approvals, modules, clusters, nodes):
+    policies.declare(room.router for room in (*ROOMS, health))
+    for room in ROOMS:
         app.include_router(room.router, prefix=PREFIX, responses=_ERRORS)
     app.include_router(health.router)
     bundles, bundle_bytes = PREFIX + modules.PATH, services.settings.max_bundle_bytes + modules.FORM_OVERHEAD

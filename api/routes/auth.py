@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
-from api.access import Admin, Caller, Viewer
+from api.access import OPEN, Caller, PeopleAdmin, Self
 from api.paging import PageOf, PageQuery, cursor_of, name_after
 from api.passwords import GivenPassword, NewPassword
 from api.services import Hands
@@ -53,7 +53,7 @@ class UserView(BaseModel):
     created_at: datetime
 
 
-@router.post("/auth/token")
+@router.post("/auth/token", dependencies=[OPEN])
 async def sign_in(body: SignIn, hands: Hands, response: Response) -> SignedIn:
     """Trade a name and a password for a token."""
     async with hands.database.transaction() as session:
@@ -66,13 +66,13 @@ async def sign_in(body: SignIn, hands: Hands, response: Response) -> SignedIn:
 
 
 @router.get("/auth/me")
-async def me(caller: Viewer) -> Caller:
+async def me(caller: Self) -> Caller:
     """Who the token says is asking."""
     return caller
 
 
 @router.post("/users", status_code=HTTPStatus.CREATED)
-async def add_user(body: NewUser, caller: Admin, hands: Hands) -> UserView:
+async def add_user(body: NewUser, caller: PeopleAdmin, hands: Hands) -> UserView:
     """Add a person to the tenant."""
     password_hash = await hands.passwords.hash(body.password)
     async with hands.database.transaction() as session:
@@ -83,7 +83,9 @@ async def add_user(body: NewUser, caller: Admin, hands: Hands) -> UserView:
 
 
 @router.get("/users")
-async def list_users(query: Annotated[PageQuery, Query()], caller: Admin, hands: Hands) -> PageOf[UserView]:
+async def list_users(
+    query: Annotated[PageQuery, Query()], caller: PeopleAdmin, hands: Hands
+) -> PageOf[UserView]:
     """The people of the tenant, by name."""
     async with hands.database.transaction() as session:
         page = await users.list_page(

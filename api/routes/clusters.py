@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.access import Admin, Viewer
+from api.access import PolicySetter, Resolver, Viewer
 from api.lanes import wake
 from api.services import Hands, Services
 from api.views.fleet import ClusterDetail, ClusterItem, ClusterMetrics, ModuleWindow, cluster
@@ -113,7 +113,7 @@ async def _window(hands: Services, node: Node, module: ModuleReport, seconds: fl
 
 
 @router.post("/{environment}/resolve", status_code=HTTPStatus.ACCEPTED)
-async def resolve(environment: str, body: Resolution, caller: Admin, hands: Hands) -> ClusterDetail:
+async def resolve(environment: str, body: Resolution, caller: Resolver, hands: Hands) -> ClusterDetail:
     """Let a frozen lane go on, after a person has looked at its nodes."""
     async with hands.database.transaction() as session:
         await lanes.resolve(session, caller.tenant, environment, caller.username, body.reason)
@@ -123,7 +123,9 @@ async def resolve(environment: str, body: Resolution, caller: Admin, hands: Hand
 
 
 @router.put("/{environment}/policy")
-async def set_policy(environment: str, body: EnvironmentPolicy, caller: Admin, hands: Hands) -> ClusterDetail:
+async def set_policy(
+    environment: str, body: EnvironmentPolicy, caller: PolicySetter, hands: Hands
+) -> ClusterDetail:
     """Replace the policy; deployments that have their plan keep it."""
     async with hands.database.transaction() as session:
         await requirements.check_policy(session, caller.tenant, environment, body)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import StringConstraints
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.access import Caller, Deployer
+from api.access import Aborter, Caller, Pauser, Promoter, Resumer, Undoer
 from api.routes.deployments import accepted, shown
 from api.services import Hands, Services
 from api.views.deployment import DeploymentDetail
@@ -38,32 +38,32 @@ class RollbackOrder(Strict):
 
 
 @router.post("/{deployment}/pause", status_code=HTTPStatus.ACCEPTED)
-async def pause(deployment: str, caller: Deployer, hands: Hands, body: Order = Order()) -> DeploymentDetail:
+async def pause(deployment: str, caller: Pauser, hands: Hands, body: Order = Order()) -> DeploymentDetail:
     """Start nothing further after the present step."""
     return await _order(hands, caller, deployment, CommandName.PAUSE, body.reason)
 
 
 @router.post("/{deployment}/resume", status_code=HTTPStatus.ACCEPTED)
-async def resume(deployment: str, caller: Deployer, hands: Hands, body: Order = Order()) -> DeploymentDetail:
+async def resume(deployment: str, caller: Resumer, hands: Hands, body: Order = Order()) -> DeploymentDetail:
     """Go on after a pause."""
     return await _order(hands, caller, deployment, CommandName.RESUME, body.reason)
 
 
 @router.post("/{deployment}/promote", status_code=HTTPStatus.ACCEPTED)
-async def promote(deployment: str, caller: Deployer, hands: Hands, body: Order = Order()) -> DeploymentDetail:
+async def promote(deployment: str, caller: Promoter, hands: Hands, body: Order = Order()) -> DeploymentDetail:
     """Skip the present bake, analysis or hold; never a gate."""
     return await _order(hands, caller, deployment, CommandName.PROMOTE, body.reason)
 
 
 @router.post("/{deployment}/abort", status_code=HTTPStatus.ACCEPTED)
-async def abort(deployment: str, caller: Deployer, hands: Hands, body: Order = Order()) -> DeploymentDetail:
+async def abort(deployment: str, caller: Aborter, hands: Hands, body: Order = Order()) -> DeploymentDetail:
     """Stop, and take back what was changed."""
     return await _abort(hands, caller, deployment, body.reason)
 
 
 @router.post("/{deployment}/rollback", status_code=HTTPStatus.ACCEPTED)
 async def roll_back(
-    deployment: str, body: RollbackOrder, caller: Deployer, hands: Hands, response: Response
+    deployment: str, body: RollbackOrder, caller: Undoer, hands: Hands, response: Response
 ) -> DeploymentDetail:
     """Take a deployment back: abort it while it is under way, undo it when it has completed.
 

@@ -11,12 +11,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError
 
+from api.access import OPEN
 from api.metrics import Metrics
 from api.services import Hands, Services
 from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from store import counts
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], dependencies=[OPEN])
 
 PATIENCE: Final = 2.0  # seconds that a dependency has to answer
 

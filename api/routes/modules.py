@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from api.access import Caller, Deployer, Viewer
+from api.access import Caller, Pusher, Viewer
 from api.paging import PageOf, PageQuery, cursor_of, time_and_names
 from api.services import Hands, Services
 from api.views.fleet import ReleaseView
@@ -67,7 +67,7 @@ class ReleaseQuery(PageQuery):
     openapi_extra=_FORM,
     responses={HTTPStatus.OK: {"model": ReleaseView, "description": "It was there already."}},
 )
-async def push(request: Request, caller: Deployer, hands: Hands, response: Response) -> ReleaseView:
+async def push(request: Request, caller: Pusher, hands: Hands, response: Response) -> ReleaseView:
     """Keep a signed bundle. The same bytes again are fine; other bytes under a known version are not."""
     upload = hands.bundles.scratch()
     try:

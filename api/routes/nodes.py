@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from api.access import Admin, ReportingNode, Viewer
+from api.access import Registrar, ReportingNode, Viewer
 from api.paging import PageOf, PageQuery, cursor_of, name_after
 from api.routes.clusters import READ_DEADLINE, MetricsQuery
 from api.services import Hands
@@ -50,7 +50,7 @@ class Registered(FleetNode):
     status_code=HTTPStatus.CREATED,
     responses={HTTPStatus.OK: {"model": Registered, "description": "It was known; its token is new."}},
 )
-async def register(body: NewNode, caller: Admin, hands: Hands, response: Response) -> Registered:
+async def register(body: NewNode, caller: Registrar, hands: Hands, response: Response) -> Registered:
     """Make a node known, or give a known one a new address, new labels and a new token."""
     minted = hands.minter.node(tenant=caller.tenant, node=body.name)
     try:

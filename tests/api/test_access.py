@@ -1,5 +1,7 @@
 """Who may do what: every route of the OpenAPI document, as every role."""
 
+import itertools
+import re
 import secrets
 import time
 from statistics import median
@@ -7,86 +9,106 @@ from statistics import median
 import httpx
 import jwt
 import pytest
+from fastapi import APIRouter
 
+from api.access import Admin, Viewer
+from api.policies import NoPolicy, declare
+from domain.permissions import GRANTED, Permission, may
 from domain.roles import Role
-from tests.api.conftest import PASSWORD, World
+from tests.api import authorisation
+from tests.api.conftest import PASSWORD, TENANT, World
 
-# Nobody has to be signed in for these.
-OPEN = {("post", "/api/v1/auth/token"), ("get", "/healthz"), ("get", "/readyz"), ("get", "/metrics")}
-# A node's own token, and no person's.
-NODES_ONLY = {("post", "/api/v1/nodes/{node}/heartbeat")}
-ROLES = {
-    ("get", "/api/v1/auth/me"): Role.VIEWER,
-    ("post", "/api/v1/users"): Role.ADMIN,
-    ("get", "/api/v1/users"): Role.ADMIN,
-    ("post", "/api/v1/deployments"): Role.DEPLOYER,
-    ("get", "/api/v1/deployments"): Role.VIEWER,
-    ("get", "/api/v1/deployments/{deployment}"): Role.VIEWER,
-    ("get", "/api/v1/deployments/{deployment}/events"): Role.VIEWER,
-    ("post", "/api/v1/deployments/plan"): Role.DEPLOYER,
-    ("post", "/api/v1/deployments/{deployment}/pause"): Role.DEPLOYER,
-    ("post", "/api/v1/deployments/{deployment}/resume"): Role.DEPLOYER,
-    ("post", "/api/v1/deployments/{deployment}/promote"): Role.DEPLOYER,
-    ("post", "/api/v1/deployments/{deployment}/abort"): Role.DEPLOYER,
-    ("post", "/api/v1/deployments/{deployment}/rollback"): Role.DEPLOYER,
-    ("get", "/api/v1/approvals/pending"): Role.VIEWER,
-    ("get", "/api/v1/approvals/{approval}"): Role.VIEWER,
-    ("post", "/api/v1/approvals/{approval}/approve"): Role.APPROVER,
-    ("post", "/api/v1/approvals/{approval}/reject"): Role.APPROVER,
-    ("post", "/api/v1/approvals/{approval}/token"): Role.APPROVER,
-    ("post", "/api/v1/modules"): Role.DEPLOYER,
-    ("get", "/api/v1/modules"): Role.VIEWER,
-    ("get", "/api/v1/modules/{module}"): Role.VIEWER,
-    ("get", "/api/v1/modules/{module}/{version}"): Role.VIEWER,
-    ("get", "/api/v1/clusters"): Role.VIEWER,
-    ("get", "/api/v1/clusters/{environment}"): Role.VIEWER,
-    ("get", "/api/v1/clusters/{environment}/metrics"): Role.VIEWER,
-    ("post", "/api/v1/clusters/{environment}/resolve"): Role.ADMIN,
-    ("put", "/api/v1/clusters/{environment}/policy"): Role.ADMIN,
-    ("post", "/api/v1/nodes"): Role.ADMIN,
-    ("get", "/api/v1/nodes"): Role.VIEWER,
-    ("get", "/api/v1/nodes/{node}"): Role.VIEWER,
-    ("get", "/api/v1/nodes/{node}/metrics"): Role.VIEWER,
-}
 BY_ROLE = {Role.VIEWER: "vera", Role.DEPLOYER: "dora", Role.APPROVER: "abel", Role.ADMIN: "admin"}
+OWN_REFUSALS = {"POST /api/v1/nodes/{node}/heartbeat"}
 
 
-def routes(world: World) -> set[tuple[str, str]]:
-    return {(method, path) for path, item in world.app.openapi()["paths"].items() for method in item}
+def routes(world: World) -> set[str]:
+    found = world.app.openapi()["paths"].items()
+    return {f"{method.upper()} {path}" for path, item in found for method in item}
 
 
-async def ask(client: httpx.AsyncClient, method: str, path: str) -> httpx.Response:
+async def ask(client: httpx.AsyncClient, route: str) -> httpx.Response:
     """With names that nothing has: who may ask, gets to hear that it is not there, or what is missing."""
-    for part in ("deployment", "approval", "module", "version", "environment", "node"):
-        path = path.replace(f"{{{part}}}", "nothing-here")
-    return await client.request(method, f"http://api{path}")
+    method, path = route.split(" ")
+    return await client.request(method, "http://api" + re.sub(r"{\w+}", "nothing-here", path))
 
 
-def test_every_route_has_its_role_in_the_table(world: World) -> None:
-    assert routes(world) == OPEN | NODES_ONLY | set(ROLES)
+@pytest.mark.finding("14")
+def test_the_checked_in_matrix_is_what_the_application_declares(world: World) -> None:
+    """Who changed a policy runs `make authorisation` and has the diff reviewed."""
+    assert authorisation.kept() == authorisation.matrix()
+    assert routes(world) == set(authorisation.kept())
+    shown = world.app.openapi()["paths"]
+    for route, row in authorisation.kept().items():
+        method, path = route.split(" ")
+        assert shown[path][method.lower()]["x-policy"] == row["policy"], route
 
 
-async def test_without_a_token_nothing_but_the_open_routes_answers(world: World) -> None:
-    async with world.asks(None) as nobody:
-        for method, path in sorted(routes(world)):
-            answer = await ask(nobody, method, path)
-            assert (answer.status_code == 401) == ((method, path) not in OPEN), (method, path)
-            if answer.status_code == 401:
-                assert answer.json()["code"] == "unauthenticated"
-                assert answer.headers["WWW-Authenticate"] == "Bearer"
+@pytest.mark.finding("14")
+def test_a_route_without_a_policy_stops_the_start() -> None:
+    router = APIRouter()
+    router.add_api_route("/unguarded", lambda: None)
+    with pytest.raises(NoPolicy, match="GET /unguarded declares no policy"):
+        declare([router])
 
 
-@pytest.mark.parametrize("role", list(Role))
-async def test_each_role_reaches_its_routes_and_no_others(world: World, role: Role) -> None:
+@pytest.mark.finding("14")
+def test_a_route_with_two_policies_stops_the_start() -> None:
+    def both(_reader: Viewer, _admin: Admin) -> None: ...
+
+    router = APIRouter()
+    router.add_api_route("/both", both)
+    with pytest.raises(NoPolicy, match="administer"):
+        declare([router])
+
+
+@pytest.mark.finding("14")
+@pytest.mark.parametrize("who", [authorisation.ANONYMOUS, authorisation.NODE, *Role])
+async def test_each_who_asks_gets_what_the_matrix_says(world: World, who: str) -> None:
     before = await world.rows()
-    async with world.asks(BY_ROLE[role]) as person:
-        for (method, path), needed in ROLES.items():
-            answer = await ask(person, method, path)
-            assert (answer.status_code == 403) == (not role.includes(needed)), (method, path, answer.text)
-            assert answer.status_code < 500, (method, path, answer.text)
-        for method, path in NODES_ONLY:
-            assert (await ask(person, method, path)).status_code == 401
+    async with world.asks(BY_ROLE.get(who)) as person:
+        if who == authorisation.NODE:
+            token = world.services.minter.node(tenant=TENANT, node="silent-1").token
+            person.headers["Authorization"] = f"Bearer {token}"
+        for route, row in authorisation.kept().items():
+            answer = await ask(person, route)
+            assert answer.status_code < 500, (route, answer.text)
+            refused = answer.status_code if answer.status_code in (401, 403) else authorisation.YES
+            # Signing in with nothing is refused like signing in with something wrong; a node that is not
+            # the one of the path is known and not allowed.
+            if route not in OWN_REFUSALS or row[who] != authorisation.YES:
+                assert refused == row[who], (route, answer.text)
+            if answer.status_code == 401:
+                assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert await world.rows() == before
+
+
+@pytest.mark.finding("14")
+def test_each_role_may_all_that_the_ones_before_it_may() -> None:
+    roles = list(Role)
+    assert set(GRANTED) == set(roles)
+    for lesser, greater in itertools.pairwise(roles):
+        assert set(GRANTED[lesser]) < set(GRANTED[greater])
+    for permission in Permission:
+        assert may(Role.ADMIN, permission)
+
+
+@pytest.mark.parametrize(
+    ("permission", "least"),
+    [
+        (Permission.READ, Role.VIEWER),
+        (Permission.DEPLOY, Role.DEPLOYER),
+        (Permission.PAUSE, Role.DEPLOYER),
+        (Permission.PROMOTE, Role.DEPLOYER),
+        (Permission.ABORT, Role.DEPLOYER),
+        (Permission.APPROVE, Role.APPROVER),
+        (Permission.FREEZE, Role.APPROVER),
+        (Permission.RESOLVE, Role.ADMIN),
+        (Permission.ADMINISTER, Role.ADMIN),
+    ],
+)
+def test_the_least_role_for_a_permission(permission: Permission, least: Role) -> None:
+    assert [role for role in Role if may(role, permission)] == [r for r in Role if r.includes(least)]
 
 
 async def test_another_tenant_finds_nothing(world: World) -> None:
