@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from domain.base import Strict
+from domain.judging import Thresholds
 from domain.names import EnvironmentName, GateName
 from domain.roles import Role
 from domain.strategy import Canary, Direct, Rolling, Strategy
@@ -34,27 +35,6 @@ class GateRule(Strict):
     exclude_requester: bool = True
     expires_after: Duration = 24 * 3600
     on_expiry: Literal["reject", "hold"] = "reject"
-
-
-class Thresholds(Strict):
-    """Limits of the threshold judge: a relative increase that matters only above an absolute floor.
-
-    Defaults of the increases: errors +50 %, latency +100 %, CPU +30 %, memory +30 %. The floors keep a
-    zero or tiny baseline from turning noise into a verdict.
-    """
-
-    errors_increase: float = Field(default=0.5, ge=0)
-    errors_floor: float = Field(default=0.005, ge=0, le=1)
-    errors_minimum: int = Field(default=5, ge=1)
-    latency_increase: float = Field(default=1.0, ge=0)
-    latency_floor: float = Field(default=0.025, ge=0)
-    cpu_increase: float = Field(default=0.3, ge=0)
-    cpu_floor_cores: float = Field(default=0.15, ge=0)
-    memory_increase: float = Field(default=0.3, ge=0)
-    memory_floor_bytes: float = Field(default=32 * 1024 * 1024, ge=0)
-    unhealthy_floor: float = Field(default=0.1, ge=0, le=1)
-    minimum_requests: int = Field(default=50, ge=1)
-    minimum_samples: int = Field(default=3, ge=2)
 
 
 class AnalysisRule(Strict):

@@ -8,7 +8,7 @@ or samples are inconclusive, as is a metric that only the baseline has.
 from collections.abc import Sequence
 
 from domain.analysis import Doubt, MetricVerdict, Outcome, Verdict, overall
-from domain.policy import Thresholds
+from domain.judging import Thresholds
 from domain.windows import NodeWindow, merge, quantile
 
 LATENCY_QUANTILE = 0.95

@@ -4,7 +4,7 @@ import pytest
 
 from domain.analysis import Doubt, Outcome
 from domain.judges.threshold import judge
-from domain.policy import Thresholds
+from domain.judging import Thresholds
 from domain.windows import NodeWindow
 from domain.wire import Histogram
 
