@@ -35,11 +35,11 @@ class AgentLooks(Looks):
         request = look.analysis
         async with beating():
             names = (*request.canary, *request.baseline)
-            async with self._database.transaction() as session:
+            async with self._database.transaction(request.tenant) as session:
                 addresses = await nodes.addresses(session, request.tenant, names)
             windows = await self._windows(request, addresses, look.seconds)
             verdict = await asyncio.to_thread(_judge, look, windows)
-            async with self._database.transaction() as session:
+            async with self._database.transaction(request.tenant) as session:
                 await analyses.save(session, look, verdict)
         return verdict
 

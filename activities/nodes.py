@@ -51,7 +51,7 @@ class AgentNodes(Nodes):
     @activity.defn
     @override
     async def stage(self, order: NodesOrder) -> NodesOutcome:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(order.tenant) as session:
             stored = await releases.by_ref(session, order.tenant, order.release)
 
         async def drive(node: str, address: str) -> ModuleReport:
@@ -64,7 +64,7 @@ class AgentNodes(Nodes):
     @activity.defn
     @override
     async def activate(self, order: NodesOrder) -> NodesOutcome:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(order.tenant) as session:
             await rollouts.touch(session, order.tenant, order.deployment, order.nodes, order.wave)
 
         async def drive(node: str, address: str) -> ModuleReport:
@@ -110,7 +110,7 @@ class AgentNodes(Nodes):
     async def _batch(self, order: NodesOrder | RevertOrder, kind: OutcomeKind, drive: Drive) -> NodesOutcome:
         """Drive the nodes of a batch that are not finished yet, and record what became of each."""
         progress = BatchProgress()
-        async with self._database.transaction() as session:
+        async with self._database.transaction(order.tenant) as session:
             addresses = await nodes.addresses(session, order.tenant, order.nodes)
         waiting = [name for name in order.nodes if name not in progress.finished()]
         async with beating(progress):
@@ -156,7 +156,7 @@ class AgentNodes(Nodes):
             )
             for name in order.nodes
         ]
-        async with self._database.transaction() as session:
+        async with self._database.transaction(order.tenant) as session:
             await rollouts.record_outcomes(session, order.tenant, order.deployment, outcomes)
 
     async def _read_back(
@@ -169,7 +169,7 @@ class AgentNodes(Nodes):
         return report
 
     async def _prior(self, order: RevertOrder) -> dict[str, ReleaseRef | None]:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(order.tenant) as session:
             return await rollouts.prior(session, order.tenant, order.of, order.nodes)
 
     async def _stage_again(
@@ -177,7 +177,7 @@ class AgentNodes(Nodes):
     ) -> None:
         if release is None:
             raise NotStaged(f"{node} cannot say what to remove")
-        async with self._database.transaction() as session:
+        async with self._database.transaction(order.tenant) as session:
             stored = await releases.by_ref(session, order.tenant, release)
         operation = Operation(
             id=_operation_id(order, node, Action.STAGE),

@@ -32,7 +32,7 @@ class FleetPlanning(Planning):
     @activity.defn
     @override
     async def prepare(self, request: DeploymentInput) -> Prepared:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(request.tenant) as session:
             stored = await rollouts.stored_plan(session, request.tenant, request.deployment)
             if stored is not None:
                 return stored
@@ -50,7 +50,7 @@ class FleetPlanning(Planning):
             strategy=wanted.strategy or policy.strategy,
             policy=policy,
         )
-        async with self._database.transaction() as session:
+        async with self._database.transaction(request.tenant) as session:
             fence = await rollouts.save_plan(session, request.tenant, request.deployment, plan, prior)
         return Prepared(plan=plan, fence=fence)
 

@@ -26,7 +26,7 @@ class DatabaseRecords(Records):
     @activity.defn
     @override
     async def record(self, progress: Progress) -> None:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(progress.tenant) as session:
             await deployments.record(session, progress)
             if progress.phase is Phase.ROLLED_BACK_UNVERIFIED:
                 await lanes.freeze(session, progress.tenant, progress.deployment, progress.message)
@@ -34,17 +34,17 @@ class DatabaseRecords(Records):
     @activity.defn
     @override
     async def load_lane(self, lane: LaneInput) -> LaneView:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(lane.tenant) as session:
             return await lanes.load(session, lane.tenant, lane.environment)
 
     @activity.defn
     @override
     async def save_poll(self, record: PollRecord) -> None:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(record.request.tenant) as session:
             await polls.save(session, record)
 
     @activity.defn
     @override
     async def rollback_targets(self, request: RollbackInput) -> RollbackTargets:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(request.tenant) as session:
             return await rollouts.rollback_targets(session, request.tenant, request.deployment, request.of)

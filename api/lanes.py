@@ -77,7 +77,7 @@ async def look_after(client: Client, database: Database, told: frozenset[str]) -
     Returns:
         Those that still wait and were signalled now or then.
     """
-    async with database.transaction() as session:
+    async with database.system() as session:
         open_lanes = await lanes.with_work(session)
     for lane in open_lanes:
         fresh = [deployment for deployment in lane.queued if deployment not in told]

@@ -23,6 +23,8 @@ PREFIX: Final = "HOTSWAP_"
 FILE_VARIABLE: Final = "HOTSWAP_SETTINGS_FILE"
 # The command line reads these; they mean nothing to a process of the control plane and do no harm there.
 CLIENT_VARIABLES: Final = ("HOTSWAP_URL", "HOTSWAP_TOKEN", "HOTSWAP_SIGN_IN")
+# `python -m store upgrade` alone reads this one: the URL of the role that owns the tables.
+MIGRATION_VARIABLE: Final = "HOTSWAP_MIGRATION_DATABASE_URL"
 MEBIBYTE: Final = 1024 * 1024
 _PASSWORD_LENGTH = 16
 
@@ -58,7 +60,7 @@ class Settings(BaseSettings):
     database_url: str = Field(
         repr=False,
         pattern=r"^postgresql\+psycopg://",
-        description="PostgreSQL as the ordinary role `postgresql+psycopg://user:password@host:port/name`.",
+        description="PostgreSQL as the application's role, `postgresql+psycopg://user:password@host:port/name`.",
     )
     temporal_address: str = Field(
         default="127.0.0.1:7233",
@@ -150,7 +152,9 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 def known_names() -> frozenset[str]:
     """Every environment variable of ours that means something."""
     fields = {name for settings in ALL for name in settings.model_fields}
-    return frozenset({FILE_VARIABLE, *CLIENT_VARIABLES, *(PREFIX + name.upper() for name in fields)})
+    return frozenset(
+        {FILE_VARIABLE, MIGRATION_VARIABLE, *CLIENT_VARIABLES, *(PREFIX + name.upper() for name in fields)}
+    )
 
 
 def load(kind: type[AnySettings]) -> AnySettings:

@@ -13,12 +13,18 @@ from store.database import Database
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 DatabaseUrl = Annotated[str, typer.Option(envvar="HOTSWAP_DATABASE_URL", show_default=False)]
+OwnerUrl = Annotated[
+    str,
+    typer.Option(
+        envvar="HOTSWAP_MIGRATION_DATABASE_URL", show_default=False, help="As the role that owns the tables."
+    ),
+]
 
 
 @app.command()
-def upgrade(database_url: DatabaseUrl) -> None:
+def upgrade(migration_database_url: OwnerUrl) -> None:
     """Bring the database to the newest version."""
-    schema.upgrade(database_url)
+    schema.upgrade(migration_database_url)
     typer.echo("the database is up to date")
 
 

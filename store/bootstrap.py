@@ -10,7 +10,7 @@ from domain.names import TenantId, Username
 from domain.policy import default_policy
 from domain.roles import Role
 from store import users
-from store.database import Database
+from store.database import Database, as_system
 from store.tables import EnvironmentRow, TenantRow, UserRow
 
 ENVIRONMENTS = ("development", "qa", "staging", "production")
@@ -30,9 +30,11 @@ async def bootstrap(database: Database, *, tenant: str, username: str, password:
     if len(password) < SHORTEST_PASSWORD:
         raise InvalidInput(f"a password has at least {SHORTEST_PASSWORD} characters", field="password")
     password_hash = PasswordHash.recommended().hash(password)
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        if await session.scalar(select(func.count()).select_from(UserRow)):
+        async with as_system(session):
+            users_of_all = await session.scalar(select(func.count()).select_from(UserRow))
+        if users_of_all:
             raise Conflict("there are users already: the bootstrap runs once")
         await session.execute(insert(TenantRow).values(id=tenant).on_conflict_do_nothing())
         rows = [

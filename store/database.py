@@ -1,11 +1,19 @@
-"""The way to PostgreSQL: one engine with a pool, and transactions."""
+"""The way to PostgreSQL: one engine with a pool, and transactions, each for one tenant.
+
+Row-level security does the rest: whatever a transaction asks for, it gets the rows of its tenant only.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
+from store.roles import SYSTEM, TENANT_SETTING
+
 POOL_WAIT = 10.0  # seconds to wait for a free connection before an error says so
+# "true": until the transaction ends, however it ends. A pooled connection carries nothing to the next.
+_ENTER = text(f"SELECT set_config('{TENANT_SETTING}', :tenant, true)")
 
 
 class Database:
@@ -23,11 +31,29 @@ class Database:
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """A transaction: committed when the block ends, rolled back when it raises."""
+    async def transaction(self, tenant: str) -> AsyncIterator[AsyncSession]:
+        """A tenant's transaction: committed when the block ends, rolled back when it raises.
+
+        Rows of other tenants are not there for it, and cannot be written.
+        """
         async with self._sessions() as session, session.begin():
+            await session.execute(_ENTER, {"tenant": tenant})
+            yield session
+
+    @asynccontextmanager
+    async def system(self) -> AsyncIterator[AsyncSession]:
+        """A transaction across tenants, as the role that sees what store.roles lists and no more."""
+        async with self._sessions() as session, session.begin(), as_system(session):
             yield session
 
     async def dispose(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+@asynccontextmanager
+async def as_system(session: AsyncSession) -> AsyncIterator[None]:
+    """Part of a tenant's transaction that looks across tenants; see `Database.system`."""
+    await session.execute(text(f"SET LOCAL ROLE {SYSTEM}"))
+    yield
+    await session.execute(text("SET LOCAL ROLE NONE"))

@@ -20,8 +20,8 @@ from domain.names import SEARCH_ATTRIBUTES
 from runtime.embedded import postgres
 from runtime.temporal import ensure_search_attributes, server_program
 
-OWNER = "hotswap"
-OWNER_PASSWORD = uuid.uuid4().hex
+OWNER = postgres.Login(name="hotswap_owner", password=uuid.uuid4().hex)
+APPLICATION = postgres.Login(name="hotswap", password=uuid.uuid4().hex)
 
 
 class PostgresServer:
@@ -36,10 +36,18 @@ class PostgresServer:
         return self.directory.url(self.port)
 
     def new_database(self) -> str:
-        """The URL of a new empty database, as its owner: an ordinary role, bound by row-level security."""
+        """The URL of a new empty database, as the application, which owns nothing.
+
+        `as_owner` makes of it the URL for migrations.
+        """
         name = f"test_{uuid.uuid4().hex[:12]}"
-        self.directory.ensure_database(self.port, owner=OWNER, password=OWNER_PASSWORD, database=name)
-        return postgres.database_url(self.port, user=OWNER, password=OWNER_PASSWORD, database=name)
+        self.directory.ensure_database(self.port, owner=OWNER, application=APPLICATION, database=name)
+        return postgres.database_url(self.port, APPLICATION, name)
+
+
+def as_owner(url: str) -> str:
+    """The same database, as the role that owns its tables."""
+    return url.replace(f"{APPLICATION.name}:{APPLICATION.password}@", f"{OWNER.name}:{OWNER.password}@", 1)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,11 @@ ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 READERS = {"api": ApiSettings, "worker": WorkerSettings, "migrate": Settings}
-GIVEN = {"DATABASE_PASSWORD": "0123456789abcdef", "TEMPORAL_DATABASE_PASSWORD": "fedcba9876543210"}
+GIVEN = {
+    "DATABASE_PASSWORD": "0123456789abcdef",
+    "DATABASE_OWNER_PASSWORD": "0f1e2d3c4b5a6978",
+    "TEMPORAL_DATABASE_PASSWORD": "fedcba9876543210",
+}
 VARIABLE = re.compile(r"\$\{(\w+)(?::?([-?])([^}]*))?\}")
 
 

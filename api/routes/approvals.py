@@ -59,7 +59,7 @@ class Ticket(BaseModel):
 @router.get("/pending")
 async def pending(query: Annotated[PageQuery, Query()], caller: Viewer, hands: Hands) -> PageOf[GateView]:
     """The gates that wait for people, oldest first."""
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         page = await polls.pending(
             session, caller.tenant, after=time_and_names(query.cursor, 1), limit=query.limit
         )
@@ -150,7 +150,7 @@ def _ballot(
 
 
 async def _poll(hands: Services, caller: Caller, approval: str) -> StoredPoll:
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         return await polls.get(session, caller.tenant, approval)
 
 

@@ -56,7 +56,7 @@ class UserView(BaseModel):
 @router.post("/auth/token", dependencies=[OPEN])
 async def sign_in(body: SignIn, hands: Hands, response: Response) -> SignedIn:
     """Trade a name and a password for a token."""
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(body.tenant) as session:
         user = await users.find(session, body.tenant, body.username)
     if not await hands.passwords.check(body.password, user.password_hash if user else None) or user is None:
         raise Unauthenticated("the name or the password is wrong")
@@ -75,7 +75,7 @@ async def me(caller: Self) -> Caller:
 async def add_user(body: NewUser, caller: PeopleAdmin, hands: Hands) -> UserView:
     """Add a person to the tenant."""
     password_hash = await hands.passwords.hash(body.password)
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         stored = await users.insert(
             session, caller.tenant, username=body.username, password_hash=password_hash, role=body.role
         )
@@ -87,7 +87,7 @@ async def list_users(
     query: Annotated[PageQuery, Query()], caller: PeopleAdmin, hands: Hands
 ) -> PageOf[UserView]:
     """The people of the tenant, by name."""
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         page = await users.list_page(
             session, caller.tenant, after=name_after(query.cursor), limit=query.limit
         )

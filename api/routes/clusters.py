@@ -51,7 +51,7 @@ class Clusters(BaseModel):
 async def list_clusters(caller: Viewer, hands: Hands) -> Clusters:
     """The environments, from development to production."""
     found = []
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         for environment in await environments.of_tenant(session, caller.tenant):
             members = await nodes.stored_of_environment(session, caller.tenant, environment.name)
             found.append(cluster(environment, members))
@@ -61,7 +61,7 @@ async def list_clusters(caller: Viewer, hands: Hands) -> Clusters:
 @router.get("/{environment}")
 async def get_cluster(environment: str, caller: Viewer, hands: Hands) -> ClusterDetail:
     """One environment with its policy and nodes."""
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         stored = await environments.get(session, caller.tenant, environment)
         members = await nodes.stored_of_environment(session, caller.tenant, environment)
     return cluster(stored, members)
@@ -72,7 +72,7 @@ async def cluster_metrics(
     environment: str, query: Annotated[MetricsQuery, Query()], caller: Viewer, hands: Hands
 ) -> ClusterMetrics:
     """What the modules did on every node in the last seconds, read from the agents now."""
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         await environments.get(session, caller.tenant, environment)
         members = await nodes.of_environment(session, caller.tenant, environment)
     slots = asyncio.Semaphore(READS_AT_ONCE)
@@ -115,7 +115,7 @@ async def _window(hands: Services, node: Node, module: ModuleReport, seconds: fl
 @router.post("/{environment}/resolve", status_code=HTTPStatus.ACCEPTED)
 async def resolve(environment: str, body: Resolution, caller: Resolver, hands: Hands) -> ClusterDetail:
     """Let a frozen lane go on, after a person has looked at its nodes."""
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         await lanes.resolve(session, caller.tenant, environment, caller.username, body.reason)
     signal = {"actor": caller.username, "reason": body.reason}
     await wake(hands.temporal, caller.tenant, environment, signal="resolve", body=signal)
@@ -127,7 +127,7 @@ async def set_policy(
     environment: str, body: EnvironmentPolicy, caller: PolicySetter, hands: Hands
 ) -> ClusterDetail:
     """Replace the policy; deployments that have their plan keep it."""
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         await requirements.check_policy(session, caller.tenant, environment, body)
         await environments.set_policy(session, caller.tenant, environment, body)
     return await get_cluster(environment, caller, hands)

@@ -74,7 +74,7 @@ async def roll_back(
     if not present.phase.terminal:
         return await _abort(hands, caller, deployment, body.reason)
     record = secrets.token_hex(8)
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         newest = await deployments.newest_of_module(
             session, caller.tenant, present.environment, present.module
         )
@@ -100,7 +100,7 @@ async def _abort(hands: Services, caller: Caller, deployment: str, reason: str) 
     """One that still waits for its turn is withdrawn; one under way gets the signal."""
     words = f"abort by {caller.username}{': ' + reason if reason else ''}"
     cause = Cause(kind=CauseKind.ABORTED, message=words, actor=caller.username)
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         withdrawn = await deployments.withdraw(session, caller.tenant, deployment, cause)
     if withdrawn:
         return await shown(hands, caller, deployment)

@@ -80,7 +80,7 @@ async def deploy(
 ) -> DeploymentDetail:
     """Queue a deployment in its environment's lane."""
     asked = secrets.token_hex(8)
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         policy = await _admit(session, caller.tenant, body)
         deployment = asked
         if idempotency_key is not None:
@@ -138,7 +138,7 @@ async def _arrive(
 @router.post("/plan")
 async def plan_deployment(body: NewDeployment, caller: Deployer, hands: Hands) -> PlanPreview:
     """The plan that this request would get now, from what the nodes last reported. Nothing is written."""
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         policy = await _admit(session, caller.tenant, body)
         release = await releases.get(session, caller.tenant, body.module, body.version)
         fleet = await nodes.stored_of_environment(session, caller.tenant, body.environment)
@@ -186,7 +186,7 @@ async def list_deployments(
     query: Annotated[DeploymentQuery, Query()], caller: Viewer, hands: Hands
 ) -> PageOf[DeploymentItem]:
     """Deployments, newest first."""
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         known = {each.name: each for each in await environments.of_tenant(session, caller.tenant)}
         page = await deployments.list_page(
             session,
@@ -227,7 +227,7 @@ async def shown(hands: Services, caller: Caller, deployment: str) -> DeploymentD
         NotFound: no such deployment of the caller's tenant.
     """
     tenant = caller.tenant
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         stored = await deployments.get(session, tenant, deployment)
         release = await releases.by_ref(session, tenant, stored.release)
         parts = DeploymentParts(

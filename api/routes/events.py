@@ -35,7 +35,7 @@ async def stream(
 ) -> Response:
     """All events from the one after Last-Event-ID on, as they happen; ends with the deployment."""
     cursor = _cursor(last_event_id)
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         stored = await deployments.get(session, caller.tenant, deployment)
         waiting = await events.after(session, caller.tenant, deployment, cursor, limit=1)
     if stored.phase.terminal and not waiting and last_event_id is not None:
@@ -52,9 +52,9 @@ async def _follow(
     The phase is read before the events: an end that is seen has its events in the store already.
     """
     while True:
-        async with database.transaction() as session:
+        async with database.transaction(tenant) as session:
             over = (await deployments.get(session, tenant, deployment)).phase.terminal
-        async with database.transaction() as session:
+        async with database.transaction(tenant) as session:
             found = await events.after(session, tenant, deployment, cursor)
         for event in found:
             yield _sent(event)

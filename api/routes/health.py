@@ -41,14 +41,14 @@ async def ready(hands: Hands, response: Response) -> dict[str, bool]:
 async def metrics(request: Request, hands: Hands) -> Response:
     """Prometheus text."""
     collected: Metrics = request.app.state.metrics
-    async with hands.database.transaction() as session:
+    async with hands.database.system() as session:
         numbers = await counts.count(session, silent_after=HEARTBEAT_SECONDS * MISSED_HEARTBEATS)
     return Response(collected.text(numbers), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _database_answers(hands: Services) -> bool:
     try:
-        async with asyncio.timeout(PATIENCE), hands.database.transaction() as session:
+        async with asyncio.timeout(PATIENCE), hands.database.system() as session:
             await session.execute(text("SELECT 1"))
     except (SQLAlchemyError, OSError, TimeoutError):
         return False

@@ -79,7 +79,7 @@ async def push(request: Request, caller: Pusher, hands: Hands, response: Respons
         await asyncio.to_thread(hands.bundles.put, upload)
     finally:
         await asyncio.to_thread(upload.unlink, missing_ok=True)
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         fresh = await releases.insert(
             session,
             caller.tenant,
@@ -156,7 +156,7 @@ def _check(hands: Services, bundle: Path, signature: bytes) -> tuple[Manifest, R
 
 
 async def _refuse_other_bytes(hands: Services, caller: Caller, ref: ReleaseRef) -> None:
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         await releases.refuse_other_bytes(session, caller.tenant, ref)
 
 
@@ -182,12 +182,12 @@ async def list_of_module(
 @router.get("/{module}/{version}")
 async def get_release(module: str, version: str, caller: Viewer, hands: Hands) -> ReleaseView:
     """One release."""
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         return ReleaseView.of(await releases.get(session, caller.tenant, module, version))
 
 
 async def _page(hands: Services, caller: Caller, query: PageQuery, module: str | None) -> PageOf[ReleaseView]:
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         page = await releases.list_page(
             session,
             caller.tenant,

@@ -54,7 +54,7 @@ async def register(body: NewNode, caller: Registrar, hands: Hands, response: Res
     """Make a node known, or give a known one a new address, new labels and a new token."""
     minted = hands.minter.node(tenant=caller.tenant, node=body.name)
     try:
-        async with hands.database.transaction() as session:
+        async with hands.database.transaction(caller.tenant) as session:
             fresh = await nodes.register(
                 session, caller.tenant, Node(**body.model_dump()), token_id=minted.token_id
             )
@@ -70,7 +70,7 @@ async def register(body: NewNode, caller: Registrar, hands: Hands, response: Res
 @router.get("")
 async def list_nodes(query: Annotated[NodeQuery, Query()], caller: Viewer, hands: Hands) -> PageOf[FleetNode]:
     """Nodes by name."""
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         page = await nodes.list_page(
             session,
             caller.tenant,
@@ -85,7 +85,7 @@ async def list_nodes(query: Annotated[NodeQuery, Query()], caller: Viewer, hands
 @router.get("/{node}")
 async def get_node(node: str, caller: Viewer, hands: Hands) -> FleetNode:
     """One node with its last report."""
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         return FleetNode.of(await nodes.get(session, caller.tenant, node))
 
 
@@ -94,7 +94,7 @@ async def node_metrics(
     node: str, query: Annotated[MetricsQuery, Query()], caller: Viewer, hands: Hands
 ) -> NodeMetrics:
     """The samples of the last seconds, read from the node's agent now."""
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(caller.tenant) as session:
         address = (await nodes.get(session, caller.tenant, node)).node.address
     report = await hands.agents.report(address, deadline=READ_DEADLINE)
     wanted = [module.module for module in report.modules if query.module in (None, module.module)]
@@ -112,7 +112,7 @@ async def heartbeat(node: str, body: NodeReport, claims: ReportingNode, hands: H
     """Take a node's report of itself, under the node's own token."""
     if not node == claims.subject == body.node:
         raise Forbidden(f"the token is for {claims.subject}, nobody else")
-    async with hands.database.transaction() as session:
+    async with hands.database.transaction(claims.tenant) as session:
         stored = await nodes.get(session, claims.tenant, node)
         if stored.token_id != claims.token_id:
             raise Unauthenticated("the node has a newer token")

@@ -9,11 +9,13 @@ from runtime.authority import Authority, Usage, ensure_token_keys
 from runtime.embedded import postgres
 from runtime.embedded.choices import Choices
 from runtime.embedded.directory import StackDirectory
+from runtime.embedded.postgres import Login
 
 # The common name that agents take orders from.
 CONTROL_PLANE = "hotswap-control-plane"
 ADMIN = "admin"
 DATABASE = "hotswap"
+OWNER = "hotswap_owner"
 HOST = "127.0.0.1"
 _ZONES = ("a", "b", "c")
 _ROLES = ("edge", "core")
@@ -38,6 +40,7 @@ def ensure_keys(directory: StackDirectory, choices: Choices) -> None:
     ensure_token_keys(directory.tokens)
     files.secret(directory.admin_password)
     files.secret(directory.database_password)
+    files.secret(directory.owner_password)
 
 
 def write_settings(directory: StackDirectory, choices: Choices) -> None:
@@ -46,7 +49,7 @@ def write_settings(directory: StackDirectory, choices: Choices) -> None:
     ports, tls = choices.ports, directory.tls
     settings = {
         "PROFILE": "development",
-        "DATABASE_URL": database_url(directory, choices),
+        "DATABASE_URL": database_url(choices, application_login(directory)),
         "TEMPORAL_ADDRESS": f"{HOST}:{ports['temporal']}",
         "TEMPORAL_UI_URL": f"http://{HOST}:{ports['temporal-ui']}",
         "API_HOST": HOST,
@@ -73,12 +76,19 @@ def write_settings(directory: StackDirectory, choices: Choices) -> None:
         files.replace(agent_file(directory, name), _toml(_agent(directory, choices, name)).encode())
 
 
-def database_url(directory: StackDirectory, choices: Choices) -> str:
-    """The application's database, as the ordinary role that owns it."""
-    password = files.secret(directory.database_password)
-    return postgres.database_url(
-        choices.ports["postgres"], user=DATABASE, password=password, database=DATABASE
-    )
+def application_login(directory: StackDirectory) -> Login:
+    """The role that API and worker work as."""
+    return Login(name=DATABASE, password=files.secret(directory.database_password))
+
+
+def owner_login(directory: StackDirectory) -> Login:
+    """The role that owns the tables."""
+    return Login(name=OWNER, password=files.secret(directory.owner_password))
+
+
+def database_url(choices: Choices, login: Login) -> str:
+    """The application's database, as one of its roles."""
+    return postgres.database_url(choices.ports["postgres"], login, DATABASE)
 
 
 def api_url(choices: Choices) -> str:

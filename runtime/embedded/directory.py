@@ -46,6 +46,11 @@ class StackDirectory(Frozen):
         return self.root / "database-password"
 
     @property
+    def owner_password(self) -> Path:
+        """The password of the role that owns the tables; migrations use it."""
+        return self.root / "database-owner-password"
+
+    @property
     def logs(self) -> Path:
         """One log per part, and supervisor.log."""
         return self.root / "logs"

@@ -15,8 +15,10 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
+from domain.base import Frozen
 from domain.errors import HotswapError
 from runtime.files import write_once
+from store.roles import APPLICATION, SYSTEM
 
 SUPERUSER = "postgres"
 _NOBODY = 65534
@@ -29,9 +31,17 @@ class PostgresUnavailable(HotswapError):
     code = "postgres-unavailable"
 
 
-def database_url(port: int, *, user: str, password: str, database: str) -> str:
+class Login(Frozen):
+    """A role that signs in."""
+
+    name: str
+    password: str
+
+
+def database_url(port: int, login: Login, database: str) -> str:
     """An SQLAlchemy URL (psycopg 3) of a database on this machine."""
-    return f"postgresql+psycopg://{quote(user)}:{quote(password)}@127.0.0.1:{port}/{quote(database)}"
+    user, password = quote(login.name), quote(login.password)
+    return f"postgresql+psycopg://{user}:{password}@127.0.0.1:{port}/{quote(database)}"
 
 
 class PostgresDirectory:
@@ -80,7 +90,7 @@ class PostgresDirectory:
     def url(self, port: int, database: str = "postgres") -> str:
         """The superuser's URL, in SQLAlchemy's form."""
         password = self.password_file.read_text(encoding="utf-8").strip()
-        return database_url(port, user=SUPERUSER, password=password, database=database)
+        return database_url(port, Login(name=SUPERUSER, password=password), database)
 
     def connect(self, port: int, database: str = "postgres") -> psycopg.Connection:
         """A superuser's connection that commits each statement.
@@ -99,18 +109,35 @@ class PostgresDirectory:
             connect_timeout=2,
         )
 
-    def ensure_database(self, port: int, *, owner: str, password: str, database: str) -> None:
-        """A database and the ordinary role that owns it; both stay as they are when they are there.
+    def ensure_database(self, port: int, *, owner: Login, application: Login, database: str) -> None:
+        """A database, the role that owns it, and the role that works in it (store.roles says what each may).
 
-        The role is neither superuser nor exempt from row-level security.
+        What is there stays as it is, except that everything belongs to the owner afterwards: a database
+        from before there were two roles belonged to the application.
         """
-        role, name = sql.Identifier(owner), sql.Identifier(database)
         with self.connect(port) as connection:
-            if not _exists(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", owner):
-                create = sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOBYPASSRLS PASSWORD {}")
-                connection.execute(create.format(role, sql.Literal(password)))
+            for group in (APPLICATION, SYSTEM):
+                if not _exists(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", group):
+                    create = sql.SQL("CREATE ROLE {} NOLOGIN NOSUPERUSER NOBYPASSRLS")
+                    connection.execute(create.format(sql.Identifier(group)))
+            for login in (owner, application):
+                if not _exists(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", login.name):
+                    create = sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOBYPASSRLS PASSWORD {}")
+                    connection.execute(create.format(sql.Identifier(login.name), sql.Literal(login.password)))
+            member = sql.Identifier(application.name)
+            for group, inherits in ((APPLICATION, "TRUE"), (SYSTEM, "FALSE")):
+                grant = sql.SQL("GRANT {} TO {} WITH INHERIT {}, SET {}").format(
+                    sql.Identifier(group),
+                    member,
+                    sql.SQL(inherits),
+                    sql.SQL("FALSE" if group == APPLICATION else "TRUE"),
+                )
+                connection.execute(grant)
+            name, role = sql.Identifier(database), sql.Identifier(owner.name)
             if not _exists(connection, "SELECT 1 FROM pg_database WHERE datname = %s", database):
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, role))
+        with self.connect(port, database) as connection:
+            connection.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(member, role))
 
 
 def prepare(directory: Path, password: str) -> PostgresDirectory:

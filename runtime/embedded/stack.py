@@ -19,6 +19,7 @@ from runtime.embedded.identity import this_process
 from runtime.embedded.part import Part, StartFailed, child_environment, python, tail
 from runtime.embedded.state import StackState, StackStatus, load
 from runtime.embedded.supervisor import Supervisor
+from runtime.settings import MIGRATION_VARIABLE
 
 log = logging.getLogger(__name__)
 
@@ -91,15 +92,19 @@ class Stack:
         await asyncio.to_thread(
             cluster.ensure_database,
             chosen.ports["postgres"],
-            owner=bootstrap.DATABASE,
-            password=files.secret(directory.database_password),
+            owner=bootstrap.owner_login(directory),
+            application=bootstrap.application_login(directory),
             database=bootstrap.DATABASE,
         )
         await self._run_store(chosen, "upgrade")
 
     async def _run_store(self, chosen: Choices, *arguments: str) -> None:
         output = self._directory.log("store")
-        environment = {"HOTSWAP_DATABASE_URL": bootstrap.database_url(self._directory, chosen)}
+        logins = {
+            "HOTSWAP_DATABASE_URL": bootstrap.application_login(self._directory),
+            MIGRATION_VARIABLE: bootstrap.owner_login(self._directory),
+        }
+        environment = {name: bootstrap.database_url(chosen, login) for name, login in logins.items()}
         with output.open("ab") as file:
             process = await asyncio.create_subprocess_exec(
                 *python("-m", "store", *arguments),

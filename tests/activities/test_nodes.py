@@ -78,7 +78,7 @@ async def scene(
                 assert (await admin.post("/nodes", json=body)).status_code == 201
         release = world.releases.files("1.0.0")
         assert (await world.push(release)).status_code == 201
-        async with services.database.transaction() as session:
+        async with services.database.transaction(TENANT) as session:
             await deployments.insert(
                 session,
                 TENANT,
@@ -147,7 +147,7 @@ async def test_activated_nodes_are_recorded_as_touched_and_read_back(scene: Scen
     for operation in (scene.hands.stage, scene.hands.activate, scene.hands.activate, scene.hands.verify):
         outcome = await environment().run(operation, scene.order())
         assert (outcome.done, outcome.failures) == (2, ())
-    async with scene.world.services.database.transaction() as session:
+    async with scene.world.services.database.transaction(TENANT) as session:
         targets = await rollouts.rollback_targets(session, TENANT, DEPLOYMENT, DEPLOYMENT)
     assert targets.nodes == NODES
     assert targets.fence > scene.prepared.fence
@@ -162,7 +162,7 @@ async def test_a_node_that_is_not_there_fails_by_name_and_the_others_do_not(scen
 
 async def test_once_it_rolls_back_nothing_is_activated_any_more(scene: Scene) -> None:
     services = scene.world.services
-    async with services.database.transaction() as session:
+    async with services.database.transaction(TENANT) as session:
         cause = Cause(kind=CauseKind.OPERATOR, message="in a test")
         await deployments.record(session, progress("rolling-back-1", Phase.ROLLING_BACK, cause))
         targets = await rollouts.rollback_targets(session, TENANT, DEPLOYMENT, DEPLOYMENT)

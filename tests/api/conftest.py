@@ -36,6 +36,7 @@ from store.bundles import BundleDirectory
 from store.database import Database
 from store.tables import Table
 from tests.agent.nodes import Pki, Release, Releases
+from tests.conftest import as_owner
 
 TENANT = "default"
 PASSWORD = secrets.token_urlsafe(24)
@@ -70,7 +71,7 @@ class World:
 
     async def rows(self) -> dict[str, int]:
         """How many rows each table has."""
-        async with self.services.database.transaction() as session:
+        async with self.services.database.transaction(TENANT) as session:
             return {
                 name: await session.scalar(select(func.count()).select_from(table)) or 0
                 for name, table in Table.metadata.tables.items()
@@ -145,10 +146,10 @@ async def new_world(directory: Path, database_url: str, client: Client) -> Async
     """An application with its people, on a new database, without nodes."""
     pki = Pki(directory / "pki")
     settings = new_settings(directory, database_url, client, pki)
-    await asyncio.to_thread(schema.upgrade, database_url)
+    await asyncio.to_thread(schema.upgrade, as_owner(database_url))
     database = Database(database_url, pool_size=5)
     await bootstrap(database, tenant=TENANT, username="admin", password=PASSWORD)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         for person, role in PEOPLE.items():
             if person != "admin":
                 await users.insert(session, TENANT, username=person, password_hash="!", role=role)
@@ -177,7 +178,7 @@ async def world(
     """One for most tests: three nodes in production that do not answer, and no worker."""
     client = await new_namespace(temporal)
     async with new_world(tmp_path_factory.mktemp("api"), new_database(), client) as world:
-        async with world.services.database.transaction() as session:
+        async with world.services.database.transaction(TENANT) as session:
             for number in range(1, 4):
                 address = f"https://127.0.0.1:{number}"
                 node = Node(name=f"silent-{number}", environment="production", address=address)

@@ -34,7 +34,7 @@ class Gate:
     async def open(self) -> None:
         release = self.world.releases.files("1.0.0", module="gated")
         assert (await self.world.push(release)).status_code in (200, 201)
-        async with self.world.services.database.transaction() as session:
+        async with self.world.services.database.transaction(TENANT) as session:
             await deployments.insert(
                 session,
                 TENANT,
@@ -65,7 +65,7 @@ class Gate:
 
     async def save(self, result: GateResult | None = None) -> None:
         record = PollRecord(request=self.request, poll=self.poll, expires=time.time() + 60, result=result)
-        async with self.world.services.database.transaction() as session:
+        async with self.world.services.database.transaction(TENANT) as session:
             await polls.save(session, record)
 
     async def asks(self, person: str, what: str, **body: str) -> httpx.Response:

@@ -57,7 +57,7 @@ async def order(world: World, deployment: str, name: str, **body: str) -> httpx.
 
 async def enter(world: World, deployment: str, *phases: Phase, **more: Any) -> None:
     for phase in phases:
-        async with world.services.database.transaction() as session:
+        async with world.services.database.transaction(TENANT) as session:
             await deployments.record(
                 session,
                 Progress(
@@ -73,7 +73,7 @@ async def enter(world: World, deployment: str, *phases: Phase, **more: Any) -> N
 
 
 async def plan(world: World, deployment: str) -> StoredDeployment:
-    async with world.services.database.transaction() as session:
+    async with world.services.database.transaction(TENANT) as session:
         wanted = await deployments.request_of(session, TENANT, deployment)
         policy = await environments.policy(session, TENANT, wanted.environment)
         fleet = await nodes.of_environment(session, TENANT, wanted.environment)
@@ -183,7 +183,7 @@ async def test_one_under_way_is_shown_whole(world: World, release: Release) -> N
         subject="wave 1",
     )
     report = ModuleReport(module=release.ref.module, state=ModuleState.RUNNING, current=release.ref)
-    async with world.services.database.transaction() as session:
+    async with world.services.database.transaction(TENANT) as session:
         await deployments.touch(session, TENANT, deployment, first, 1)
         outcomes = [NodeOutcome(node=name, outcome=OutcomeKind.VERIFIED, observed=report) for name in first]
         await deployments.record_outcomes(session, TENANT, deployment, outcomes)
@@ -292,7 +292,7 @@ async def test_a_lane_that_froze_shows_on_what_froze_it_and_goes_on_when_resolve
     cause = Cause(kind=CauseKind.ANALYSIS, message="errors up")
     await enter(world, bad, Phase.PLANNING, Phase.STAGING, Phase.ROLLING_BACK, cause=cause)
     await enter(world, bad, Phase.ROLLED_BACK_UNVERIFIED, unverified=("silent-1",))
-    async with world.services.database.transaction() as session:
+    async with world.services.database.transaction(TENANT) as session:
         await lanes.freeze(session, TENANT, bad, "silent-1 is not back")
     shown = await get(world, bad)
     assert (shown["frozen"], shown["exit_code"]) == ("silent-1 is not back", 3)
@@ -315,7 +315,7 @@ async def test_what_was_missed_is_made_good(world: World, release: Release) -> N
     """A row whose signal was never sent, and a lane that somebody has terminated."""
     services = world.services
     assert PEOPLE["dora"]
-    async with services.database.transaction() as session:
+    async with services.database.transaction(TENANT) as session:
         await deployments.insert(
             session,
             TENANT,

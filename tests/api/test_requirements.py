@@ -35,7 +35,7 @@ async def staging_first(world: World) -> AsyncIterator[None]:
 
 async def ran(world: World, release: Release, name: str, *phases: Phase, **facts: Any) -> None:
     """A deployment of the release in staging that went through these phases."""
-    async with world.services.database.transaction() as session:
+    async with world.services.database.transaction(TENANT) as session:
         await deployments.insert(
             session,
             TENANT,

@@ -71,7 +71,7 @@ async def server(world: World, scratch: Path) -> AsyncIterator[Server]:
 
 async def write(world: World, deployment: str, key: str, phase: Phase | None) -> None:
     event = EventKind.FINISHED if phase and phase.terminal else EventKind.PHASE
-    async with world.services.database.transaction() as session:
+    async with world.services.database.transaction(TENANT) as session:
         await deployments.record(
             session,
             Progress(
@@ -89,7 +89,7 @@ async def write(world: World, deployment: str, key: str, phase: Phase | None) ->
 async def queue(world: World, deployment: str) -> None:
     release = world.releases.files("1.0.0", module="streamed")
     assert (await world.push(release)).status_code in (200, 201)
-    async with world.services.database.transaction() as session:
+    async with world.services.database.transaction(TENANT) as session:
         await deployments.insert(
             session,
             TENANT,

@@ -15,6 +15,7 @@ from domain.strategy import Canary
 from store import deployments, nodes, releases, schema
 from store.bootstrap import bootstrap
 from store.database import Database
+from tests.conftest import as_owner
 
 TENANT = "default"
 OLD = ReleaseRef(module="greeter", version="1.0.0", digest="1" * 64, tree="2" * 64)
@@ -26,10 +27,10 @@ PRIOR: dict[str, ReleaseRef | None] = {**dict.fromkeys(NODES, OLD), "node-10": N
 @pytest_asyncio.fixture
 async def database(new_database: Callable[[], str]) -> AsyncIterator[Database]:
     url = new_database()
-    await asyncio.to_thread(schema.upgrade, url)
+    await asyncio.to_thread(schema.upgrade, as_owner(url))
     database = Database(url, pool_size=5)
     await bootstrap(database, tenant=TENANT, username="admin", password="correct horse battery")
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         for number, name in enumerate(NODES):
             node = Node(
                 name=name,
@@ -56,13 +57,13 @@ async def database(new_database: Callable[[], str]) -> AsyncIterator[Database]:
 
 async def queue(database: Database, deployment: str = "d1", **changes: str | None) -> str:
     asked = {"environment": "production", "module": "greeter", "version": "2.0.0", **changes}
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         await deployments.insert(session, TENANT, deployment=deployment, requester="ana", **asked)
     return deployment
 
 
 async def a_plan(database: Database) -> Plan:
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         fleet = await nodes.of_environment(session, TENANT, "production")
     return make_plan(
         tenant=TENANT,
@@ -77,6 +78,6 @@ async def a_plan(database: Database) -> Plan:
 
 async def planned(database: Database, deployment: str = "d1") -> Plan:
     plan = await a_plan(database)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         await deployments.save_plan(session, TENANT, deployment, plan, PRIOR)
     return plan

@@ -25,17 +25,17 @@ def progress(key: str, phase: Phase | None, **more: object) -> Progress:
 
 async def write(database: Database, *entries: Progress) -> None:
     for entry in entries:
-        async with database.transaction() as session:
+        async with database.transaction(TENANT) as session:
             await deployments.record(session, entry)
 
 
 async def read(database: Database, deployment: str = "d1") -> deployments.StoredDeployment:
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         return await deployments.get(session, TENANT, deployment)
 
 
 async def kinds(database: Database) -> list[str]:
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         return [event.kind for event in await events.after(session, TENANT, "d1", 0)]
 
 
@@ -89,7 +89,7 @@ async def test_every_step_that_the_table_forbids_changes_nothing(database: Datab
         for following in Phase:
             if following is present or following in TRANSITIONS[present]:
                 continue
-            async with database.transaction() as session:
+            async with database.transaction(TENANT) as session:
                 row = await session.get(DeploymentRow, (TENANT, "d1"))
                 assert row is not None
                 row.phase = present
@@ -103,7 +103,7 @@ async def test_fifty_writers_lose_nothing_and_keep_their_order(database: Databas
     await queue(database)
     await write(database, progress("0", Phase.PLANNING))
     await asyncio.gather(*(write(database, progress(str(number), None)) for number in range(1, 51)))
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         found = await events.after(session, TENANT, "d1", 0)
     assert len(found) == 52
     assert [event.id for event in found] == sorted(event.id for event in found)
@@ -111,7 +111,7 @@ async def test_fifty_writers_lose_nothing_and_keep_their_order(database: Databas
 
 async def test_another_tenant_sees_nothing(database: Database) -> None:
     await queue(database)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         with pytest.raises(NotFound):
             await deployments.get(session, "other", "d1")
         assert (await deployments.list_page(session, "other")).items == ()
@@ -122,7 +122,7 @@ async def test_another_tenant_sees_nothing(database: Database) -> None:
 async def test_a_plan_is_stored_once_with_every_node_and_its_prior_release(database: Database) -> None:
     await queue(database)
     plan = await planned(database)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         fence = await deployments.save_plan(session, TENANT, "d1", plan, PRIOR)
         prepared = await deployments.stored_plan(session, TENANT, "d1")
         rows = await deployments.nodes_of(session, TENANT, "d1")
@@ -140,7 +140,7 @@ async def test_a_different_plan_is_refused_so_that_the_retry_takes_the_first(dat
     await queue(database)
     plan = await planned(database)
     other = plan.model_copy(update={"unsigned_votes": not plan.unsigned_votes})
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         with pytest.raises(AlreadyPlanned):
             await deployments.save_plan(session, TENANT, "d1", other, PRIOR)
 
@@ -149,7 +149,7 @@ async def test_fences_grow_from_deployment_to_deployment(database: Database) -> 
     await queue(database, "d1")
     await queue(database, "d2")
     plan = await a_plan(database)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         first = await deployments.save_plan(session, TENANT, "d1", plan, PRIOR)
         second = await deployments.save_plan(session, TENANT, "d2", plan, PRIOR)
         back = await deployments.rollback_targets(session, TENANT, "d1", "d1")
@@ -160,13 +160,13 @@ async def test_touching_is_refused_once_the_rollback_has_begun(database: Databas
     await queue(database)
     plan = await planned(database)
     first, *_ = plan.wave(1).nodes
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         await deployments.touch(session, TENANT, "d1", [first], 1)
     await write(database, progress("1", Phase.ROLLING_BACK))
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         with pytest.raises(Conflict):
             await deployments.touch(session, TENANT, "d1", plan.wave(2).nodes, 2)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         targets = await deployments.rollback_targets(session, TENANT, "d1", "d1")
     assert targets.nodes == (first,)
     assert targets.deadline == plan.deadlines.node
@@ -178,12 +178,12 @@ async def test_a_rollback_and_a_touch_at_once_never_miss_a_node(database: Databa
         name = f"race-{number}"
         await queue(database, name)
         plan = await a_plan(database)
-        async with database.transaction() as session:
+        async with database.transaction(TENANT) as session:
             await deployments.save_plan(session, TENANT, name, plan, PRIOR)
 
         async def touch(name: str = name, plan: Plan = plan) -> bool:
             try:
-                async with database.transaction() as session:
+                async with database.transaction(TENANT) as session:
                     await deployments.touch(session, TENANT, name, plan.wave(1).nodes, 1)
             except Conflict:
                 return False
@@ -192,7 +192,7 @@ async def test_a_rollback_and_a_touch_at_once_never_miss_a_node(database: Databa
         async def turn_back(name: str = name) -> tuple[str, ...]:
             entry = progress("back", Phase.ROLLING_BACK).model_copy(update={"deployment": name})
             await write(database, entry)
-            async with database.transaction() as session:
+            async with database.transaction(TENANT) as session:
                 return (await deployments.rollback_targets(session, TENANT, name, name)).nodes
 
         touched, targets = await asyncio.gather(touch(), turn_back())
@@ -202,7 +202,7 @@ async def test_a_rollback_and_a_touch_at_once_never_miss_a_node(database: Databa
 async def test_a_node_of_another_wave_is_not_touched(database: Database) -> None:
     await queue(database)
     plan = await planned(database)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         with pytest.raises(Conflict):
             await deployments.touch(session, TENANT, "d1", plan.wave(2).nodes, 1)
 
@@ -217,7 +217,7 @@ async def test_outcomes_of_a_batch_are_written_each_to_its_node(database: Databa
         NodeOutcome(node="node-02", outcome=OutcomeKind.FAILED, fault=fault),
         NodeOutcome(node="node-03", outcome=OutcomeKind.ACTIVATED, observed=report),
     ]
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         await deployments.record_outcomes(session, TENANT, "d1", outcomes)
         rows = {row.node: row for row in await deployments.nodes_of(session, TENANT, "d1")}
     assert rows["node-01"].observed == report
@@ -227,7 +227,7 @@ async def test_outcomes_of_a_batch_are_written_each_to_its_node(database: Databa
     assert rows["node-04"].outcome is None
 
     later = [NodeOutcome(node="node-02", outcome=OutcomeKind.REVERTED)]
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         await deployments.record_outcomes(session, TENANT, "d1", later)
         rows = {row.node: row for row in await deployments.nodes_of(session, TENANT, "d1")}
     assert rows["node-02"].fault is None
@@ -237,10 +237,10 @@ async def test_outcomes_of_a_batch_are_written_each_to_its_node(database: Databa
 async def test_taking_back_a_completed_deployment_gives_the_new_record_its_nodes(database: Database) -> None:
     await queue(database)
     plan = await planned(database)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         await deployments.touch(session, TENANT, "d1", plan.wave(1).nodes, 1)
     await queue(database, "d2", rolls_back="d1")
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         targets = await deployments.rollback_targets(session, TENANT, "d2", "d1")
         again = await deployments.rollback_targets(session, TENANT, "d2", "d1")
         rows = await deployments.nodes_of(session, TENANT, "d2")
@@ -253,9 +253,9 @@ async def test_taking_back_a_completed_deployment_gives_the_new_record_its_nodes
 async def test_only_a_waiting_deployment_is_withdrawn(database: Database) -> None:
     await queue(database)
     cause = Cause(kind=CauseKind.ABORTED, message="abort by ana", actor="ana")
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         assert await deployments.withdraw(session, TENANT, "d1", cause)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         assert not await deployments.withdraw(session, TENANT, "d1", cause)
     stored = await read(database)
     assert (stored.phase, stored.cause) == (Phase.ABORTED, cause)
@@ -267,7 +267,7 @@ async def test_pages_are_newest_first_and_leave_nothing_out(database: Database) 
         await queue(database, name)
     seen: list[str] = []
     before = None
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         while True:
             page = await deployments.list_page(session, TENANT, before=before, limit=2)
             seen += [item.id for item in page.items]
@@ -283,5 +283,5 @@ async def test_pages_are_newest_first_and_leave_nothing_out(database: Database) 
 async def test_an_unknown_release_cannot_be_queued(database: Database) -> None:
     with pytest.raises(Exception, match="violates foreign key"):
         await queue(database, version="9.9.9")
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         assert await session.scalar(select(func.count()).select_from(EventRow)) == 0

@@ -21,7 +21,7 @@ NODE = Node(name="node-01", environment="production", address="https://127.0.0.1
 
 
 async def test_nodes_are_listed_by_name_and_by_page(database: Database) -> None:
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         first = await nodes.list_page(session, TENANT, environment="production", limit=6)
         rest = await nodes.list_page(session, TENANT, after=first.items[-1].node.name, limit=6)
         where = await nodes.addresses(session, TENANT, ["node-01", "ghost"])
@@ -31,7 +31,7 @@ async def test_nodes_are_listed_by_name_and_by_page(database: Database) -> None:
 
 
 async def test_a_node_known_already_gets_its_new_address_and_token(database: Database) -> None:
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         assert not await nodes.register(session, TENANT, NODE, token_id="t2")
         stored = await nodes.get(session, TENANT, "node-01")
     assert (stored.node, stored.token_id) == (NODE, "t2")
@@ -40,7 +40,7 @@ async def test_a_node_known_already_gets_its_new_address_and_token(database: Dat
 
 async def test_a_node_does_not_move_to_another_environment(database: Database) -> None:
     moved = NODE.model_copy(update={"environment": "qa"})
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         with pytest.raises(Conflict):
             await nodes.register(session, TENANT, moved)
         with pytest.raises(NotFound):
@@ -49,11 +49,11 @@ async def test_a_node_does_not_move_to_another_environment(database: Database) -
 
 async def test_a_heartbeat_is_kept_with_its_time(database: Database) -> None:
     report = NodeReport(node="node-01", boot_id="b", agent_version="1", agent_started=1.0, disk_free_bytes=5)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         await nodes.seen(session, TENANT, "node-01", report)
         with pytest.raises(NotFound):
             await nodes.seen(session, "other", "node-01", report)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         stored = await nodes.get(session, TENANT, "node-01")
     assert stored.report == report
     assert stored.age is not None
@@ -62,7 +62,7 @@ async def test_a_heartbeat_is_kept_with_its_time(database: Database) -> None:
 
 async def push(database: Database, ref: ReleaseRef) -> bool:
     manifest = Manifest(name=ref.module, version=ref.version, kind=Kind.FILES, files=Files())
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         return await releases.insert(
             session,
             TENANT,
@@ -80,7 +80,7 @@ async def test_a_version_is_immutable(database: Database) -> None:
     assert not await push(database, NEW)
     with pytest.raises(Conflict):
         await push(database, NEW.model_copy(update={"digest": "9" * 64}))
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         stored = await releases.by_ref(session, TENANT, NEW)
         with pytest.raises(NotFound):
             await releases.by_ref(session, TENANT, NEW.model_copy(update={"digest": "9" * 64}))
@@ -91,7 +91,7 @@ async def test_a_version_is_immutable(database: Database) -> None:
 
 async def test_releases_are_listed_latest_push_first(database: Database) -> None:
     assert await push(database, NEW.model_copy(update={"version": "3.0.0"}))
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         first = await releases.list_page(session, TENANT, module="greeter", limit=1)
         item = first.items[0]
         rest = await releases.list_page(
@@ -103,7 +103,7 @@ async def test_releases_are_listed_latest_push_first(database: Database) -> None
 
 async def test_an_idempotency_key_finds_what_it_made(database: Database) -> None:
     async def claim(deployment: str, body: str = "b") -> str:
-        async with database.transaction() as session:
+        async with database.transaction(TENANT) as session:
             return await idempotency.claim(
                 session, TENANT, "admin", key="k", body_digest=body, deployment=deployment
             )
@@ -112,7 +112,7 @@ async def test_an_idempotency_key_finds_what_it_made(database: Database) -> None
     assert await claim("d2") == "d1"
     with pytest.raises(KeyReused):
         await claim("d3", "another body")
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         long_ago = func.now() - func.make_interval(0, 0, 0, 0, 25)
         await session.execute(update(IdempotencyKeyRow).values(created_at=long_ago))
     assert await claim("d3", "another body") == "d3"
@@ -121,7 +121,7 @@ async def test_an_idempotency_key_finds_what_it_made(database: Database) -> None
 async def test_the_bootstrap_runs_once(database: Database) -> None:
     with pytest.raises(Conflict):
         await bootstrap(database, tenant="second", username="eve-admin", password="correct horse battery")
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         admin = await users.find(session, TENANT, "admin")
         assert await users.find(session, "second", "eve-admin") is None
     assert admin is not None

@@ -28,7 +28,7 @@ EXPIRES = 1_800_000_000.0
 
 
 async def enter(database: Database, phase: Phase, deployment: str = "d1") -> None:
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         await deployments.record(
             session,
             Progress(
@@ -46,7 +46,7 @@ async def test_a_lane_shows_what_runs_and_what_waits_in_order(database: Database
     for name in ("d1", "d2", "d3"):
         await queue(database, name)
     await enter(database, Phase.PLANNING)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         view = await lanes.load(session, TENANT, "production")
         empty = await lanes.load(session, TENANT, "qa")
         work = await lanes.with_work(session)
@@ -64,20 +64,20 @@ async def test_a_frozen_lane_stays_resolved_when_the_freeze_is_repeated(database
     await queue(database)
 
     async def freeze() -> None:
-        async with database.transaction() as session:
+        async with database.transaction(TENANT) as session:
             await lanes.freeze(session, TENANT, "d1", "node-01 is not back")
 
     async def frozen() -> str | None:
-        async with database.transaction() as session:
+        async with database.transaction(TENANT) as session:
             return (await lanes.load(session, TENANT, "production")).frozen
 
     await freeze()
     assert await frozen() == "node-01 is not back"
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         await lanes.resolve(session, TENANT, "production", "bob", "looked at it")
     await freeze()
     assert await frozen() is None
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         with pytest.raises(Conflict):
             await lanes.resolve(session, TENANT, "production", "bob", "again")
         kinds = [event.kind for event in await events.after(session, TENANT, "d1", 0)]
@@ -85,7 +85,7 @@ async def test_a_frozen_lane_stays_resolved_when_the_freeze_is_repeated(database
 
 
 async def save(database: Database, poll: Poll, result: GateResult | None = None) -> None:
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         await polls.save(session, PollRecord(request=REQUEST, poll=poll, expires=EXPIRES, result=result))
 
 
@@ -95,13 +95,13 @@ async def test_a_gate_waits_until_it_has_a_result(database: Database) -> None:
     voted = POLL.cast(Ballot(approver="bob"), Decision.APPROVE, None, 1.0)
     await save(database, voted)
     await save(database, POLL)  # a late repeat of the first write
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         waiting = await polls.pending(session, TENANT)
         assert (await polls.pending(session, "other")).items == ()
     assert [item.poll for item in waiting.items] == [voted]
     assert waiting.items[0].expires_at.timestamp() == EXPIRES
     await save(database, voted, GateResult.APPROVED)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         stored = await polls.get(session, TENANT, REQUEST.gate)
         assert (await polls.pending(session, TENANT)).items == ()
     assert stored.result is GateResult.APPROVED
@@ -113,7 +113,7 @@ async def test_the_end_of_a_deployment_closes_its_gates_for_good(database: Datab
     await save(database, POLL)
     await enter(database, Phase.ABORTED)
     await save(database, POLL)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         stored = await polls.get(session, TENANT, REQUEST.gate)
         assert (await polls.pending(session, TENANT)).items == ()
     assert (stored.result, stored.closed_at is not None) == (None, True)
@@ -135,7 +135,7 @@ async def test_looks_are_kept_in_order_and_a_repeat_replaces(database: Database)
         subject="wave 1",
     )
     said = [Verdict(outcome=outcome, reason=str(outcome)) for outcome in Outcome]
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         for number, verdict in enumerate(said, start=1):
             await analyses.save(session, Look(analysis=request, number=number, seconds=1), verdict)
         await analyses.save(session, Look(analysis=request, number=1, seconds=1), said[2])
@@ -146,11 +146,11 @@ async def test_looks_are_kept_in_order_and_a_repeat_replaces(database: Database)
 
 
 async def test_policies_are_stored_whole(database: Database) -> None:
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         policy = await environments.policy(session, TENANT, "qa")
         wanted = policy.model_copy(update={"gates": (RULE,)})
         await environments.set_policy(session, TENANT, "qa", wanted)
-    async with database.transaction() as session:
+    async with database.transaction(TENANT) as session:
         assert await environments.policy(session, TENANT, "qa") == wanted
         names = [each.name for each in await environments.of_tenant(session, TENANT)]
     assert names == ["development", "qa", "staging", "production"]

@@ -10,12 +10,14 @@ from alembic.migration import MigrationContext
 
 from store import schema
 from store.tables import Table
+from tests.conftest import as_owner
 
 
 def test_migrations_and_tables_agree(database_url: str) -> None:
-    schema.upgrade(database_url)
-    schema.upgrade(database_url)
-    engine = sa.create_engine(database_url)
+    owner = as_owner(database_url)
+    schema.upgrade(owner)
+    schema.upgrade(owner)
+    engine = sa.create_engine(owner)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
         checks = {
@@ -47,7 +49,8 @@ def test_the_command_line_bootstraps_once(database_url: str, tmp_path: Path) -> 
         command = [sys.executable, "-m", "store", *arguments]
         return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
-    assert store("upgrade", *url).returncode == 0
+    assert store("upgrade", *url).returncode == 2
+    assert store("upgrade", "--migration-database-url", as_owner(database_url)).returncode == 0
     first = ("bootstrap", *url, "--username", "admin", "--password-file", str(password))
     assert store(*first).returncode == 0
     second = store(*first)
