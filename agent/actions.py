@@ -45,6 +45,9 @@ async def prepare(module: Module, operation: Operation) -> Step:
         Action.ACTIVATE: _activate,
         Action.REVERT: _activate,
         Action.RETIRE: _retire,
+        Action.START: _start,
+        Action.SMOKE: _smoke,
+        Action.SETTLE: _settle,
     }[operation.action]
     return await prepared(module, operation, operation.release, current)
 
@@ -83,24 +86,76 @@ async def _stage(module: Module, operation: Operation, release: ReleaseRef, curr
     return Step(name, name, run)
 
 
-async def _activate(module: Module, _: Operation, release: ReleaseRef, current: Slot | None) -> Step:
+async def _activate(module: Module, operation: Operation, release: ReleaseRef, current: Slot | None) -> Step:
     target = module.record.find(release)
     if target is None:
         raise NotStaged(f"{release} is not in a slot of this node")
     origin = current.name if current is not None else None
 
     async def run() -> Done:
-        if current == target and await _fine(module, release):
-            return Done(changed=False)
-        if not await module.host.pool.run(intact, target, module.directory):
-            raise ReadBackMismatch(
-                f"the tree of {release} on disk differs from the released tree: stage it again"
-            )
         driver = await module.driver(target.manifest.kind)
-        await driver.switch(target, current, module.point)
+        if current == target and await _fine(module, release):
+            return Done(changed=not operation.keep and await driver.settle())
+        await _whole(module, target)
+        await driver.switch(target, current, module.point, keep=operation.keep)
         return Done(changed=True, change=lambda record: switched(record, origin, target.name))
 
     return Step(origin, target.name, run)
+
+
+async def _whole(module: Module, slot: Slot) -> None:
+    """What is about to run must be what was signed.
+
+    Raises:
+        ReadBackMismatch: the tree on disk is another one by now.
+    """
+    if not await module.host.pool.run(intact, slot, module.directory):
+        raise ReadBackMismatch(
+            f"the tree of {slot.release} on disk differs from the released tree: stage it again"
+        )
+
+
+async def _start(module: Module, _: Operation, release: ReleaseRef, current: Slot | None) -> Step:
+    target = module.record.find(release)
+    if target is None:
+        raise NotStaged(f"{release} is not in a slot of this node")
+    if target == current:
+        raise Conflict(f"{release} is current already: it cannot run beside itself")
+
+    async def run() -> Done:
+        await _whole(module, target)
+        driver = await module.driver(target.manifest.kind)
+        return Done(changed=await driver.start(target))
+
+    return _staying(current, run)
+
+
+async def _smoke(module: Module, _: Operation, release: ReleaseRef, current: Slot | None) -> Step:
+    target = module.record.find(release)
+    if target is None:
+        raise NotStaged(f"{release} is not in a slot of this node")
+
+    async def run() -> Done:
+        await (await module.driver(target.manifest.kind)).smoke(target)
+        return Done(changed=False)
+
+    return _staying(current, run)
+
+
+async def _settle(module: Module, _: Operation, release: ReleaseRef, current: Slot | None) -> Step:
+    if current is None or current.release != release:
+        raise Conflict(f"{release} is not current: what runs beside is needed")
+
+    async def run() -> Done:
+        return Done(changed=await (await module.driver(current.manifest.kind)).settle())
+
+    return _staying(current, run)
+
+
+def _staying(current: Slot | None, run: Callable[[], Awaitable[Done]]) -> Step:
+    """A step that leaves the pointer where it is."""
+    name = current.name if current is not None else None
+    return Step(name, name, run)
 
 
 def _removal(module: Module, current: Slot | None) -> Step:

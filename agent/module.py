@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 
-from agent.drivers.base import Driver, Host, Observation
+from agent.drivers.base import Beside, Driver, Host, Observation
 from agent.drivers.files import FilesDriver
 from agent.drivers.process import ProcessDriver
 from agent.records import Began, ModuleRecord, Order, Slot
@@ -14,7 +14,16 @@ from agent.stage import tree_on_disk
 from domain.errors import HotswapError
 from domain.names import ModuleName
 from domain.release import Kind
-from domain.wire import Action, Fault, ModuleReport, ModuleState, OperationResult, RunningProcess, Sample
+from domain.wire import (
+    Action,
+    BesideReport,
+    Fault,
+    ModuleReport,
+    ModuleState,
+    OperationResult,
+    RunningProcess,
+    Sample,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +109,7 @@ class Module:
             endpoints=observed.endpoints,
             fence=record.fence,
             healthy=observed.healthy,
+            beside=await self._beside(observed.beside),
             problems=tuple(problems),
         )
 
@@ -200,6 +210,14 @@ class Module:
         state = ModuleState.STARTING if self.lock.locked() else ModuleState.FAILED
         return Observation(state, problems=("the agent has not brought it into order since it started",))
 
+    async def _beside(self, seen: Beside | None) -> BesideReport | None:
+        if seen is None:
+            return None
+        process = await self._with_tree(seen.process, None, None)
+        return BesideReport(
+            release=seen.slot.release, process=process, endpoints=seen.endpoints, healthy=seen.healthy
+        )
+
     async def _release(self) -> None:
         driver, self._driver = self._driver, None
         sampler, self._sampler = self._sampler, None
@@ -236,8 +254,8 @@ def switched(record: ModuleRecord, origin: str | None, current: str | None) -> M
 
 
 def pruned(record: ModuleRecord, current: str | None) -> ModuleRecord:
-    """The record with only those slots that are current, previous or staged."""
-    kept = {
-        name: slot for name, slot in record.slots.items() if name in (current, record.previous, record.staged)
-    }
+    """The record with only those slots that are current, previous or staged, or run beside."""
+    beside = [started.slot for started in record.processes if started.beside]
+    wanted = (current, record.previous, record.staged, *beside)
+    kept = {name: slot for name, slot in record.slots.items() if name in wanted}
     return record.model_copy(update={"slots": kept})

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample as Point
 
-from domain.manifest import Metrics
+from domain.manifest import HttpCheck, Metrics
 from domain.wire import Histogram
 
 SCRAPE_LIMIT = 4 * 1024 * 1024
@@ -64,6 +64,20 @@ class Prober:
         except (aiohttp.ClientError, OSError, TimeoutError):
             ok = False
         return Health(ok, time.monotonic() - started)
+
+    async def fault(self, url: str, check: HttpCheck) -> str | None:
+        """What is wrong with an answer, in words; None when it is as the check wants it."""
+        limit = aiohttp.ClientTimeout(total=check.timeout)
+        try:
+            async with self._session.get(url, timeout=limit, allow_redirects=False) as answer:
+                body = await answer.content.read(SCRAPE_LIMIT)
+                if answer.status != check.status:
+                    return f"answers with status {answer.status}, not {check.status}"
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return f"does not answer: {error or type(error).__name__}"
+        if check.contains.encode() not in body:
+            return f"answers without {check.contains!r}"
+        return None
 
     async def scrape(self, url: str, names: Metrics) -> Scraped:
         """Read a Prometheus endpoint; nothing is known when it does not answer properly."""

@@ -32,6 +32,7 @@ class Started(Frozen):
         sockets: inode of each listening socket that it was given, by the socket's name.
         ready: whether it ever reported to be ready.
         restarts: how many crashes of this release came before it.
+        beside: whether it may run beside the current release.
     """
 
     boot: str
@@ -41,6 +42,7 @@ class Started(Frozen):
     sockets: dict[str, int] = Field(default_factory=dict)
     ready: bool = False
     restarts: int = 0
+    beside: bool = False
 
 
 class ModuleRecord(Frozen):

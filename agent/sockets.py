@@ -2,6 +2,9 @@
 
 The kernel keeps a listening socket and its queue of connections as long as any process holds it. So while
 the agent, the old process or the new one lives, no connection is refused.
+
+Every socket is the first of a group (SO_REUSEPORT) that a second one can join, for a process that runs beside
+the current one; agent.steering says which of the two the public reaches.
 """
 
 import ctypes
@@ -10,7 +13,7 @@ import secrets
 import socket
 from pathlib import Path
 
-from agent import procfs
+from agent import procfs, steering
 from domain.errors import SocketUnavailable
 
 BACKLOG = 4096  # listen(2); the kernel caps it at net.core.somaxconn
@@ -19,6 +22,7 @@ BACKLOG = 4096  # listen(2); the kernel caps it at net.core.somaxconn
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _POOL = 16_384
 _PICKS = 100
+_LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 _PIDFD_GETFD = 438  # the same number on every architecture: pidfd_getfd(2), Linux 5.6
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -46,7 +50,10 @@ def _listen(name: str, address: str, port: int) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)  # blocking, as sd_listen_fds(3) passes them
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Bound without SO_REUSEPORT, so that a port that anybody listens on is refused; opened to a second
+        # socket of ours only then.
         bound.bind((address, port))
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
@@ -54,6 +61,49 @@ def _listen(name: str, address: str, port: int) -> socket.socket:
             f"socket {name} cannot listen on {address}:{port}: {error.strerror}"
         ) from error
     return bound
+
+
+def join(name: str, first: socket.socket, source: str) -> socket.socket:
+    """A second listening socket on the port of `first`, which the public does not reach until it is steered.
+
+    Args:
+        name: the socket's name, for people.
+        first: the only socket of its group.
+        source: the address whose connections reach the second one.
+
+    Raises:
+        SocketUnavailable: somebody else listens on the port too, or it cannot be bound.
+    """
+    address, port = first.getsockname()[:2]
+    strangers = listening(port) - {inode(first)}
+    if strangers:
+        raise SocketUnavailable(f"socket {name}: a process that is not known listens on port {port} too")
+    second = socket.socket(first.family, socket.SOCK_STREAM)
+    try:
+        steering.steer(first, public=0, private=1, source=source)
+        second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        second.bind((address, port))
+        second.listen(BACKLOG)
+    except OSError as error:
+        second.close()
+        raise SocketUnavailable(
+            f"socket {name} cannot have a second one on port {port}: {error.strerror}"
+        ) from error
+    return second
+
+
+def listening(port: int) -> set[int]:
+    """The inodes of all sockets that listen on a port of this host: proc(5), net/tcp and net/tcp6."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        path = procfs.PROC / "self/net" / table
+        if path.exists():
+            for line in path.read_text(encoding="ascii").splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                    found.add(int(fields[9]))
+    return found
 
 
 def free_port(address: str) -> int:

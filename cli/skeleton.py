@@ -33,6 +33,10 @@ timeout = 2
 # errors = "request_errors_total"              # counter
 # latency = "request_duration_seconds"         # histogram, in seconds
 
+# [smoke]                          # what a blue-green rollout checks before anybody is let in
+# http = [{{ socket = "http", path = "/", contains = "Hello" }}]
+# command = ["python3", "check.py", "http://{{address}}:{{port:http}}"]
+
 [resources]                        # what a node must have left
 memory_mb = 64
 cpu_cores = 0.1

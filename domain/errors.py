@@ -172,6 +172,12 @@ class ModuleNotReady(NodeError):
     code = "module-not-ready"
 
 
+class SmokeFailed(NodeError):
+    """The release that runs beside the current one, or lies there staged, fails its own checks."""
+
+    code = "smoke-failed"
+
+
 class ReadBackMismatch(NodeError):
     """What runs on the node is not what was ordered."""
 

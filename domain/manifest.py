@@ -114,6 +114,29 @@ class Files(Strict):
     reload_timeout: Seconds = 10.0
 
 
+class HttpCheck(Strict):
+    """One request of the smoke test: the answer must have this status and contain this text."""
+
+    socket: SocketName
+    path: HttpPath = "/healthz"
+    status: int = Field(default=200, ge=100, le=599)
+    contains: str = Field(default="", max_length=1000)
+    timeout: Seconds = 5.0
+
+
+class Smoke(Strict):
+    """What a release must pass before the public reaches it.
+
+    `http` asks the program over its private ports; `command` runs in the release directory, and its status
+    0 is a pass. In it `{port:NAME}` and `{address}` lead to the program under test, not to the public one.
+    For kind files only a command makes sense. Time is in seconds.
+    """
+
+    http: tuple[HttpCheck, ...] = Field(default=(), max_length=32)
+    command: tuple[Argument, ...] = Field(default=(), max_length=64)
+    timeout: Seconds = 30.0
+
+
 class Resources(Strict):
     """What the module needs of a node. The agent checks the disk before it stages; the rest is declared."""
 
@@ -133,6 +156,7 @@ class Manifest(Strict):
     files: Files | None = None
     probe: Probe | None = Field(default=None, validate_default=True)
     metrics: Metrics | None = None
+    smoke: Smoke | None = None
     resources: Resources = Resources()
     dependencies: dict[ModuleName, str] = Field(default_factory=dict, max_length=64)
 
@@ -161,6 +185,20 @@ class Manifest(Strict):
         if process is None or section.socket not in process.socket_names():
             raise ValueError(f"socket {section.socket!r} is not declared under [process]")
         return section
+
+    @field_validator("smoke")
+    @classmethod
+    def _smoke_test_has_its_sockets(cls, smoke: Smoke | None, known: ValidationInfo) -> Smoke | None:
+        process = known.data.get("process")
+        if smoke is None or "process" not in known.data:
+            return smoke
+        names = process.socket_names() if process is not None else ()
+        asked = [check.socket for check in smoke.http]
+        asked.extend(name for word in smoke.command for name in _PORT_PLACEHOLDER.findall(word))
+        for name in asked:
+            if name not in names:
+                raise ValueError(f"socket {name!r} is not declared under [process]")
+        return smoke
 
     @field_validator("probe")
     @classmethod

@@ -4,13 +4,16 @@ from domain.release import Kind, ReleaseRef
 from domain.wire import ModuleReport, ModuleState
 
 
-def mismatch(report: ModuleReport, expected: ReleaseRef | None) -> str | None:
+def mismatch(report: ModuleReport, expected: ReleaseRef | None, *, beside: bool = False) -> str | None:
     """What differs between a read-back and the expected release, in words; None when all fits.
 
     Args:
         report: read from the node after the change.
         expected: the release that should run there; None when the module should not be installed.
+        beside: whether another release may run beside it.
     """
+    if report.beside is not None and not beside:
+        return f"{report.beside.release} still runs beside {expected or 'nothing'}"
     if expected is None:
         return None if report.state is ModuleState.ABSENT else f"still has {report.current}, expected none"
     if report.current != expected:

@@ -35,6 +35,9 @@ class Action(StrEnum):
     verify: read back what runs; changes nothing.
     revert: make the given release current again, or, without one, remove the module.
     retire: delete the given release's slot, unless it is current.
+    start: run the staged release beside the current one, where the public does not reach it.
+    smoke: check the release that runs beside, as its manifest says; changes nothing.
+    settle: end what runs beside the given release, which has to be current.
     """
 
     STAGE = "stage"
@@ -42,6 +45,19 @@ class Action(StrEnum):
     VERIFY = "verify"
     REVERT = "revert"
     RETIRE = "retire"
+    START = "start"
+    SMOKE = "smoke"
+    SETTLE = "settle"
+
+
+NEEDS_RELEASE = (
+    Action.STAGE,
+    Action.ACTIVATE,
+    Action.RETIRE,
+    Action.START,
+    Action.SMOKE,
+    Action.SETTLE,
+)
 
 
 class Operation(Frozen):
@@ -51,8 +67,9 @@ class Operation(Frozen):
         id: stable over retries; a node applies an id at most once.
         fence: grows with every attempt on an environment; a node refuses one that is lower than the
             highest it has seen for the module (Fenced).
-        release: what to stage, activate, revert to or retire; None reverts to "not installed".
+        release: what it is about; None reverts to "not installed".
         signature: the detached CMS signature (DER, base64), with stage only.
+        keep: with activate only: leave what is replaced running beside, for an instant return.
     """
 
     id: OperationId
@@ -61,15 +78,18 @@ class Operation(Frozen):
     fence: int = Field(ge=0)
     release: ReleaseRef | None = None
     signature: str | None = Field(default=None, max_length=64 * 1024)
+    keep: bool = False
 
     @model_validator(mode="after")
     def _release_fits(self) -> Self:
-        if self.release is None and self.action in (Action.STAGE, Action.ACTIVATE, Action.RETIRE):
+        if self.release is None and self.action in NEEDS_RELEASE:
             raise ValueError(f"{self.action} needs a release")
         if self.release is not None and self.release.module != self.module:
             raise ValueError("the release belongs to another module")
         if (self.signature is not None) != (self.action is Action.STAGE):
             raise ValueError("a signature goes with stage, and only there")
+        if self.keep and self.action is not Action.ACTIVATE:
+            raise ValueError("keep goes with activate only")
         return self
 
 
@@ -97,6 +117,22 @@ class RunningProcess(Frozen):
     restarts: int = 0
 
 
+class BesideReport(Frozen):
+    """What runs beside the current release: green before a switch, blue after it.
+
+    Attributes:
+        release: the release of it.
+        process: as for the current one; None when it has ended.
+        endpoints: socket name → "host:port" on the node itself: the private way to it.
+        healthy: the probe's answer over that way; None without a probe.
+    """
+
+    release: ReleaseRef
+    process: RunningProcess | None = None
+    endpoints: dict[str, str] = Field(default_factory=dict)
+    healthy: bool | None = None
+
+
 class ModuleReport(Frozen):
     """What a node really has of one module: read back, not remembered.
 
@@ -107,6 +143,7 @@ class ModuleReport(Frozen):
         endpoints: socket name → "host:port" that clients use.
         fence: the highest fence seen.
         healthy: the last probe's answer; None without a probe.
+        beside: what runs besides the current release because it was ordered so; None without such.
         problems: what does not fit together, in words; empty when all does.
     """
 
@@ -121,6 +158,7 @@ class ModuleReport(Frozen):
     endpoints: dict[str, str] = Field(default_factory=dict)
     fence: int = 0
     healthy: bool | None = None
+    beside: BesideReport | None = None
     problems: tuple[str, ...] = ()
 
 

@@ -38,6 +38,7 @@ class Observation:
     process: RunningProcess | None = None
     endpoints: dict[str, str] = field(default_factory=dict)
     healthy: bool | None = None
+    beside: "Beside | None" = None
     problems: tuple[str, ...] = ()
 
 
@@ -54,15 +55,47 @@ class Subject:
     metrics_url: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a driver sees of a second instance; its process comes without the tree hash, as above."""
+
+    slot: Slot
+    process: RunningProcess | None
+    endpoints: dict[str, str]
+    healthy: bool | None
+
+
 class Driver(Protocol):
     """Swaps one module. Calls that change something are never made at the same time."""
 
-    async def switch(self, target: Slot, origin: Slot | None, point: Point) -> None:
+    async def switch(self, target: Slot, origin: Slot | None, point: Point, *, keep: bool = False) -> None:
         """Make `target` run instead of `origin` and move the pointer, at the moment that it is safe to.
+
+        Where `target` runs beside already it only has to be let in. With `keep`, `origin` is left running
+        beside afterwards, if it can be.
 
         Raises:
             ModuleNotReady: `origin` is still what runs, and what the pointer says.
         """
+
+    async def start(self, target: Slot) -> bool:
+        """Run `target` beside the current release, where the public does not reach it; whether that is new.
+
+        Raises:
+            ModuleNotReady: it does not get ready; nothing of it is left.
+            Conflict: programs like this cannot run beside themselves.
+        """
+
+    async def smoke(self, target: Slot) -> None:
+        """Check `target`, which runs beside, as its manifest says.
+
+        Raises:
+            SmokeFailed: it fails a check.
+            NotStaged: it does not run beside.
+        """
+
+    async def settle(self) -> bool:
+        """End what runs beside the current release; whether there was something."""
 
     async def resume(self, slot: Slot | None) -> None:
         """After a start of the agent: adopt what runs, let only `slot` go on, start it if it does not run."""

@@ -1,12 +1,9 @@
 """Kind files: a tree behind one pointer, with an optional command that makes its readers look again."""
 
-import asyncio
-import os
-import signal
-
-from agent.drivers import logs
 from agent.drivers.base import Host, Observation, Point, Subject
+from agent.drivers.commands import Command
 from agent.drivers.launch import Place, environment
+from agent.drivers.smoke import smoke_test
 from agent.records import Slot
 from agent.slots import ModuleDirectory
 from domain.errors import ModuleNotReady
@@ -20,8 +17,11 @@ class FilesDriver:
         self._host = host
         self._directory = directory
 
-    async def switch(self, target: Slot, origin: Slot | None, point: Point) -> None:
-        """See Driver. The pointer moves first: the reload command is to find the new tree behind it."""
+    async def switch(self, target: Slot, origin: Slot | None, point: Point, *, keep: bool = False) -> None:
+        """See Driver. The pointer moves first: the reload command is to find the new tree behind it.
+
+        What is replaced stays in its slot, so that there is nothing more to keep.
+        """
         await point(target)
         try:
             await self.confirm(target)
@@ -46,13 +46,31 @@ class FilesDriver:
             data=self._directory.data,
             ports={},
         )
-        log = self._directory.log(slot.name)
-        start = logs.size(log)
-        status = await self._run(files.reload, place, slot, files.reload_timeout)
-        if status != 0:
-            printed = await self._host.pool.run(logs.tail, log, start)
-            how = "did not end in time" if status is None else f"exited with status {status}"
-            raise ModuleNotReady(f"the reload command of {slot.release} {how}; it printed:\n{printed}")
+        command = Command(
+            words=tuple(place.fill(word) for word in files.reload),
+            directory=place.release,
+            environment=environment(slot.manifest, place),
+            log=self._directory.log(slot.name),
+            timeout=files.reload_timeout,
+        )
+        try:
+            fault = await command.fault(self._host.pool)
+        except OSError as error:
+            raise ModuleNotReady(f"the reload command of {slot.release} cannot run: {error}") from error
+        if fault is not None:
+            raise ModuleNotReady(f"the reload command of {slot.release} {fault}")
+
+    async def start(self, target: Slot) -> bool:
+        """See Driver. A staged tree lies beside the current one already."""
+        return False
+
+    async def smoke(self, target: Slot) -> None:
+        """See Driver. The command looks at the staged tree in its slot."""
+        await smoke_test(target, {}, self._host, self._directory)
+
+    async def settle(self) -> bool:
+        """See Driver."""
+        return False
 
     async def stop(self) -> None:
         """See Driver."""
@@ -70,27 +88,6 @@ class FilesDriver:
 
     async def tidy(self) -> None:
         """See Driver."""
-
-    async def _run(self, command: tuple[str, ...], place: Place, slot: Slot, limit: float) -> int | None:
-        with self._directory.log(slot.name).open("ab") as log:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *(place.fill(word) for word in command),
-                    cwd=place.release,
-                    env=environment(slot.manifest, place),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise ModuleNotReady(f"the reload command of {slot.release} cannot run: {error}") from error
-            try:
-                return await asyncio.wait_for(process.wait(), limit)
-            except TimeoutError:
-                os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
-                return None
 
     async def _reload_again(self, origin: Slot, error: ModuleNotReady) -> None:
         try:

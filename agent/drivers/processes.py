@@ -65,28 +65,36 @@ class Processes:
         await self._host.pool.run(self.listeners.recover, list(self.instances))
         return list(self.instances)
 
-    async def start(self, slot: Slot, *, restarts: int = 0, abandon: asyncio.Event | None = None) -> Instance:
+    async def start(
+        self,
+        slot: Slot,
+        *,
+        restarts: int = 0,
+        abandon: asyncio.Event | None = None,
+        beside: bool = False,
+    ) -> Instance:
         """Start a process of a slot and wait until it is ready.
 
         Args:
             slot: what to run.
             restarts: how many crashes came before, to be remembered.
             abandon: when set meanwhile, the start is given up.
+            beside: give it sockets of its own on the same ports, which the public does not reach yet.
 
         Raises:
+            Conflict: it cannot run beside.
             ModuleNotReady: it ended, or did not get ready in time; nothing of it is left.
             SocketUnavailable: a port is taken.
         """
         notify = NotifySocket() if process_of(slot).ready == "notify" else None
         try:
             async with self._preparing:  # two starts at once must not both bind the same port
-                prepared = await self._host.pool.run(self._prepare, slot, notify)
-            instance = await self._launch(slot, prepared, restarts)
+                prepared = await self._host.pool.run(self._prepare, slot, notify, beside)
+            instance = await self._launch(slot, prepared, restarts, beside=beside)
             ready = notify.ready() if notify is not None else self._probed(slot, prepared.ports)
             try:
                 await self._wait_ready(slot, instance, ready, prepared, abandon)
-                instance.record = instance.record.model_copy(update={"ready": True})
-                await self._remember()
+                await self.mark(instance, ready=True)
             except (ModuleNotReady, OSError):
                 # Not SIGKILL: it shares a listening socket, and may have connections already.
                 await self.stop(instance, process_of(slot).drain_timeout)
@@ -96,21 +104,26 @@ class Processes:
                 notify.close()
         return instance
 
+    async def mark(self, instance: Instance, **facts: bool) -> None:
+        """Remember something of a process: that it is ready, that it may run beside."""
+        instance.record = instance.record.model_copy(update=facts)
+        await self._remember()
+
     async def stop(self, instance: Instance, drain: float) -> None:
         """Let it drain and end it."""
         await instance.stop(drain)
         self.alive()
 
-    async def stop_all(self, keep: Instance | None = None) -> None:
-        """Stop every process but one, each with the patience that its own manifest asks for."""
-        others = [instance for instance in self.alive() if instance is not keep]
+    async def stop_all(self, *keep: Instance | None) -> None:
+        """Stop every process but these, each with the patience that its own manifest asks for."""
+        others = [instance for instance in self.alive() if instance not in keep]
         await asyncio.gather(*(self.stop(instance, self._drain(instance)) for instance in others))
 
     def close(self) -> None:
         """Stop watching; processes go on."""
         for instance in self.instances:
             instance.close()
-        self.listeners.trim({})
+        self.listeners.trim(())
 
     def place(self, slot: Slot, ports: dict[str, int]) -> Place:
         """Where a slot's programs run."""
@@ -122,9 +135,11 @@ class Processes:
             ports=ports,
         )
 
-    def _prepare(self, slot: Slot, notify: NotifySocket | None) -> _Prepared:
+    def _prepare(self, slot: Slot, notify: NotifySocket | None, beside: bool) -> _Prepared:
         process = process_of(slot)
-        ports, handed = self.listeners.prepare(process, self.record)
+        listeners = self.listeners
+        prepare = listeners.prepare_beside if beside else listeners.prepare
+        ports, handed = prepare(process, self.record)
         place = self.place(slot, ports)
         variables = environment(slot.manifest, place)
         if notify is not None:
@@ -140,7 +155,7 @@ class Processes:
         )
         return _Prepared(launch, ports, handed, logs.size(log))
 
-    async def _launch(self, slot: Slot, prepared: _Prepared, restarts: int) -> Instance:
+    async def _launch(self, slot: Slot, prepared: _Prepared, restarts: int, *, beside: bool) -> Instance:
         pid, gate = await self._host.pool.run(spawn, prepared.launch)
         try:
             seen = procfs.stat(pid)
@@ -151,6 +166,7 @@ class Processes:
                 slot=slot.name,
                 sockets={name: sockets.inode(each) for name, each in prepared.handed.items()},
                 restarts=restarts,
+                beside=beside,
             )
             instance = Instance.watch(started, self._host.pool)
             if instance is None:

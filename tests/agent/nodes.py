@@ -78,12 +78,13 @@ class Releases:
         module: str = "site",
         reload: list[str] | None = None,
         reload_timeout: float = 5,
+        smoke: str = "",
     ) -> Release:
         """A files release; `index.txt` holds its version."""
         section = (
             f"[files]\nreload = {json.dumps(reload)}\nreload_timeout = {reload_timeout}\n" if reload else ""
         )
-        manifest = f'name = "{module}"\nversion = "{version}"\nkind = "files"\n{section}'
+        manifest = f'name = "{module}"\nversion = "{version}"\nkind = "files"\n{section}{smoke}'
         return self._make((manifest,), manifest, {"index.txt": f"{version} "})
 
     def program(
@@ -95,6 +96,7 @@ class Releases:
         swap: str = "handover",
         ready: str = "notify",
         start_timeout: float = 10,
+        smoke: str = "",
     ) -> Release:
         """A process release that runs program.py."""
         command = json.dumps([sys.executable, "program.py", behaviour, "{port:http}"])
@@ -114,6 +116,7 @@ class Releases:
             interval = 0.2
             [metrics]
             socket = "http"
+            {smoke}
         """
         return self._make((manifest,), manifest, {"program.py": PROGRAM.read_text()})
 
@@ -145,7 +148,12 @@ class Node:
     fence: int = 1
 
     def operation(
-        self, action: Action, release: Release | None, module: str | None = None, name: str | None = None
+        self,
+        action: Action,
+        release: Release | None,
+        module: str | None = None,
+        name: str | None = None,
+        keep: bool = False,
     ) -> Operation:
         return Operation(
             id=name or f"op-{next(_ids)}",
@@ -154,13 +162,14 @@ class Node:
             fence=self.fence,
             release=release.ref if release else None,
             signature=release.signature if release and action is Action.STAGE else None,
+            keep=keep,
         )
 
     async def stage(self, release: Release, **more: str) -> OperationResult:
         operation = self.operation(Action.STAGE, release, **more)
         return await self.client.stage(self.address, operation, release.bundle)
 
-    async def order(self, action: Action, release: Release | None, **more: str) -> OperationResult:
+    async def order(self, action: Action, release: Release | None, **more: str | bool) -> OperationResult:
         return await self.client.operate(self.address, self.operation(action, release, **more))
 
     async def install(self, release: Release) -> OperationResult:
