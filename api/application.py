@@ -6,16 +6,31 @@ from typing import Final
 from fastapi import FastAPI
 
 from api import policies, problems
+from api.identity import Standings
 from api.links import PREFIX
 from api.metrics import Metrics
 from api.middleware import BodyLimit, Tracing
 from api.problems import Problem
-from api.routes import approvals, auth, clusters, commands, deployments, events, health, modules, nodes
+from api.routes import (
+    approvals,
+    auth,
+    clusters,
+    commands,
+    deployments,
+    discovery,
+    events,
+    health,
+    keys,
+    modules,
+    nodes,
+    people,
+)
 from api.services import Services
 
 MAX_BODY_BYTES = 1 << 20  # of anything but a bundle
 # What the API offers; each route in these declares who may use it.
-ROOMS: Final = (auth, deployments, commands, events, approvals, modules, clusters, nodes)
+ROOMS: Final = (auth, people, keys, deployments, commands, events, approvals, modules, clusters, nodes)
+OUTSIDE: Final = (health, discovery)
 _ERRORS: dict[int | str, dict[str, object]] = {
     "4XX": {"model": Problem, "description": "A problem document (RFC 9457)."},
     "5XX": {"model": Problem, "description": "A problem document (RFC 9457)."},
@@ -36,11 +51,13 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.metrics = Metrics()
+    app.state.standings = Standings()
     problems.install(app)
-    policies.declare(room.router for room in (*ROOMS, health))
+    policies.declare(room.router for room in (*ROOMS, *OUTSIDE))
     for room in ROOMS:
         app.include_router(room.router, prefix=PREFIX, responses=_ERRORS)
-    app.include_router(health.router)
+    for room in OUTSIDE:
+        app.include_router(room.router)
     bundles, bundle_bytes = PREFIX + modules.PATH, services.settings.max_bundle_bytes + modules.FORM_OVERHEAD
 
     def limit_of(path: str) -> int:

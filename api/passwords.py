@@ -2,16 +2,20 @@
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from typing import Annotated
 
 from pwdlib import PasswordHash
 from pydantic import StringConstraints
 
+from domain.identity import LONGEST_PASSWORD, SHORTEST_PASSWORD
+from runtime.strength import require_strong
+
 CHECKS_AT_ONCE = 4  # each takes about 64 MiB
 
 # The upper bound keeps a hash from being made of megabytes.
-NewPassword = Annotated[str, StringConstraints(min_length=12, max_length=256)]
-GivenPassword = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+NewPassword = Annotated[str, StringConstraints(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD)]
+GivenPassword = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_PASSWORD)]
 
 
 class Passwords:
@@ -21,6 +25,14 @@ class Passwords:
         self._scheme = PasswordHash.recommended()
         self._nobody = self._scheme.hash(secrets.token_urlsafe(32))
         self._slots = asyncio.Semaphore(CHECKS_AT_ONCE)
+
+    async def require_strong(self, password: str, *, about: Sequence[str], field: str = "password") -> None:
+        """Refuse a password that is easy to guess.
+
+        Raises:
+            WeakPassword: with the reason in words.
+        """
+        await asyncio.to_thread(require_strong, password, about=about, field=field)
 
     async def hash(self, password: str) -> str:
         """The hash to keep."""

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain import errors
+from runtime.oidc import IssuerUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ _STATUS: Final[dict[type[errors.HotswapError], HTTPStatus]] = {
     errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.NodeError: HTTPStatus.BAD_GATEWAY,
+    IssuerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _CODES: Final = {
     HTTPStatus.UNPROCESSABLE_ENTITY: errors.InvalidInput.code,

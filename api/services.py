@@ -14,6 +14,7 @@ from bundles.trust import TrustStore
 from clients.agent import AgentClient
 from domain.errors import InvalidInput, Unauthenticated
 from runtime import temporal
+from runtime.oidc import OidcReader
 from runtime.settings import ApiSettings
 from runtime.tokens import TokenMinter, TokenReader
 from store.bundles import BundleDirectory
@@ -32,6 +33,7 @@ class Services:
     passwords: Passwords
     minter: TokenMinter
     reader: TokenReader
+    issuer: OidcReader | None = None
 
 
 def services_of(connection: HTTPConnection) -> Services:
@@ -52,6 +54,7 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
         RuntimeError: Temporal does not answer.
     """
     minter, reader = token_keys(settings)
+    rules = settings.oidc_rules()
     TrustStore.load(settings.trust_directory)
     agents = AgentClient(ca=settings.tls_ca, certificate=settings.tls_certificate, key=settings.tls_key)
     client = await temporal.connect(settings, identity="hotswap-api")
@@ -67,6 +70,7 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
                 passwords=Passwords(),
                 minter=minter,
                 reader=reader,
+                issuer=OidcReader(rules) if rules else None,
             )
     finally:
         await database.dispose()

@@ -10,7 +10,8 @@ class Permission(StrEnum):
     """One kind of thing to do within a tenant. Each is granted by itself: to roles, and to API keys."""
 
     READ = "read"
-    SELF = "self"  # one's own sign-in: password, sessions, keys
+    SELF = "self"  # one's own sign-in: who am I, password, sign out
+    OWN_KEYS = "own-keys"  # API keys that act for oneself
     PUSH = "push"
     DEPLOY = "deploy"
     PAUSE = "pause"
@@ -28,7 +29,7 @@ class Permission(StrEnum):
     ADMINISTER = "administer"
 
 
-_VIEWER: Final = (Permission.READ, Permission.SELF)
+_VIEWER: Final = (Permission.READ, Permission.SELF, Permission.OWN_KEYS)
 _DEPLOYER: Final = (
     *_VIEWER,
     Permission.PUSH,
@@ -47,6 +48,10 @@ GRANTED: Final[dict[Role, tuple[Permission, ...]]] = {
     Role.APPROVER: _APPROVER,
     Role.ADMIN: tuple(Permission),
 }
+
+
+# A key cannot make keys or change a password: whoever steals it must not be able to stay.
+NEVER_BY_KEY: Final = (Permission.SELF, Permission.OWN_KEYS, Permission.MANAGE_PEOPLE)
 
 
 def may(role: Role, permission: Permission) -> bool:

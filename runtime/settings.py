@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, FilePath, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import InvalidInput
+from runtime.oidc_settings import OidcSettings
 
 PREFIX: Final = "HOTSWAP_"
 FILE_VARIABLE: Final = "HOTSWAP_SETTINGS_FILE"
@@ -125,7 +126,7 @@ class Settings(BaseSettings):
         return {name: path for name, path in named.items() if path is not None}
 
 
-class ApiSettings(Settings):
+class ApiSettings(OidcSettings, Settings):
     """What the API needs besides."""
 
     api_host: str = Field(default="127.0.0.1", description="The address that the API listens on.")

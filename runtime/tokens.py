@@ -18,15 +18,15 @@ from typing import Any, Final, Self, TypeVar
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 from pydantic import ValidationError
 
 from domain.base import Frozen
 from domain.command import CommandClaims, CommandName
-from domain.errors import InvalidInput, Unauthenticated
+from domain.errors import Unauthenticated
 from domain.gate import Claims, Decision
 from domain.names import NodeName, TenantId, Username
 from domain.roles import Role
+from runtime.keyring import Keyring, SigningKey
 
 ALGORITHM: Final = "EdDSA"
 ISSUER: Final = "hotswap"
@@ -65,6 +65,7 @@ class UserClaims(Frozen):
     subject: Username
     role: Role
     expires: datetime
+    sid: str | None = None
 
 
 class NodeClaims(Frozen):
@@ -86,31 +87,26 @@ class Minted(Frozen):
 class TokenMinter:
     """Makes tokens; holds the private key."""
 
-    def __init__(self, key: Ed25519PrivateKey) -> None:
-        self._key = key
+    def __init__(self, key: Ed25519PrivateKey | SigningKey) -> None:
+        self._key = key if isinstance(key, SigningKey) else SigningKey(key)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read the private key from a PEM file (PKCS #8).
+        """Read the private key from a PEM file (PKCS #8); a new key in the file is used from then on.
 
         Raises:
-            InvalidInput: the file holds no unencrypted Ed25519 key.
+            InvalidInput: the file holds no unencrypted Ed25519 key, or one that everybody has.
         """
-        try:
-            key = load_pem_private_key(path.read_bytes(), password=None)
-        except (ValueError, TypeError) as error:
-            raise InvalidInput(f"{path} holds no private key", field="jwt_private_key_file") from error
-        if not isinstance(key, Ed25519PrivateKey):
-            raise InvalidInput(f"{path} is not an Ed25519 key", field="jwt_private_key_file")
-        return cls(key)
+        return cls(SigningKey.load(path))
 
     def reader(self) -> "TokenReader":
         """A reader of the tokens that this minter makes."""
-        return TokenReader(self._key.public_key())
+        return TokenReader(self._key.present()[1].public_key())
 
-    def user(self, *, tenant: str, username: str, role: Role) -> Minted:
-        """For a person who has just proved who he is."""
-        return self._mint(USER_AUDIENCE, username, USER_LIFE, tenant=tenant, role=role)
+    def user(self, *, tenant: str, username: str, role: Role, session: str | None = None) -> Minted:
+        """For a person who has just proved who he is; `session` is what ends it before its time."""
+        said = {"tenant": tenant, "role": role, **({"sid": session} if session else {})}
+        return self._mint(USER_AUDIENCE, username, USER_LIFE, **said)
 
     def vote(
         self, *, tenant: str, voter: str, role: Role, gate: str, plan: str, decision: Decision
@@ -141,7 +137,10 @@ class TokenMinter:
             "exp": now + life,
             "jti": token_id,
         }
-        token = jwt.encode({**said, **standard}, self._key, algorithm=ALGORITHM, headers={"typ": audience})
+        key_id, key = self._key.present()
+        token = jwt.encode(
+            {**said, **standard}, key, algorithm=ALGORITHM, headers={"typ": audience, "kid": key_id}
+        )
         return Minted(token=token, token_id=token_id, expires=now + life)
 
 
@@ -152,23 +151,17 @@ class TokenReader:
     is not a good token of that use.
     """
 
-    def __init__(self, key: Ed25519PublicKey) -> None:
-        self._key = key
+    def __init__(self, keys: Ed25519PublicKey | Keyring) -> None:
+        self.keyring = keys if isinstance(keys, Keyring) else Keyring(keys)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read the public key from a PEM file (SubjectPublicKeyInfo).
+        """Read the public keys from a file of PEM blocks; a changed file is read again.
 
         Raises:
-            InvalidInput: the file holds no Ed25519 public key.
+            InvalidInput: the file holds no public key, or one that is not Ed25519.
         """
-        try:
-            key = load_pem_public_key(path.read_bytes())
-        except ValueError as error:
-            raise InvalidInput(f"{path} holds no public key", field="jwt_public_key_file") from error
-        if not isinstance(key, Ed25519PublicKey):
-            raise InvalidInput(f"{path} is not an Ed25519 key", field="jwt_public_key_file")
-        return cls(key)
+        return cls(Keyring.load(path))
 
     def user(self, token: str) -> UserClaims:
         """Who is signed in."""
@@ -188,9 +181,12 @@ class TokenReader:
 
     def _read(self, token: str, audience: str, model: type[Said]) -> Said:
         try:
+            key = self.keyring.find(str(jwt.get_unverified_header(token).get("kid")))
+            if key is None:
+                raise TokenForged("the token is signed with a key that does not count")
             payload: dict[str, Any] = jwt.decode(
                 token,
-                self._key,
+                key,
                 algorithms=[ALGORITHM],
                 audience=audience,
                 issuer=ISSUER,

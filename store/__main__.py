@@ -34,21 +34,29 @@ def bootstrap(
     username: Annotated[str, typer.Option()],
     password_file: Annotated[Path, typer.Option(exists=True, dir_okay=False, readable=True)],
     tenant: Annotated[str, typer.Option()] = "default",
+    keep_password: Annotated[
+        bool, typer.Option(help="For machines: the password was made at random and no person has seen it.")
+    ] = False,
 ) -> None:
-    """Make the tenant, its environments and its first admin. Runs once: refused when users exist."""
+    """Make the tenant, its environments and its first admin. Runs once: refused when users exist.
+
+    The admin must change the password before anything else.
+    """
     password = password_file.read_text(encoding="utf-8").strip()
     try:
-        asyncio.run(_bootstrap(database_url, tenant, username, password))
+        asyncio.run(_bootstrap(database_url, tenant, username, password, must_change=not keep_password))
     except HotswapError as error:
         typer.echo(f"{error.message} [{error.code}]", err=True)
         raise typer.Exit(1) from error
     typer.echo(f"tenant {tenant} and its admin {username} are there")
 
 
-async def _bootstrap(url: str, tenant: str, username: str, password: str) -> None:
+async def _bootstrap(url: str, tenant: str, username: str, password: str, *, must_change: bool) -> None:
     database = Database(url, pool_size=1)
     try:
-        await first.bootstrap(database, tenant=tenant, username=username, password=password)
+        await first.bootstrap(
+            database, tenant=tenant, username=username, password=password, must_change=must_change
+        )
     finally:
         await database.dispose()
 

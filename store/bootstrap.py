@@ -6,6 +6,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.errors import Conflict, InvalidInput
+from domain.identity import SHORTEST_PASSWORD
 from domain.names import TenantId, Username
 from domain.policy import default_policy
 from domain.roles import Role
@@ -14,11 +15,12 @@ from store.database import Database, as_system
 from store.tables import EnvironmentRow, TenantRow, UserRow
 
 ENVIRONMENTS = ("development", "qa", "staging", "production")
-SHORTEST_PASSWORD = 12
 _LOCK = 7_146_291_031  # any constant of ours: two bootstraps at once, one refused
 
 
-async def bootstrap(database: Database, *, tenant: str, username: str, password: str) -> None:
+async def bootstrap(
+    database: Database, *, tenant: str, username: str, password: str, must_change: bool = False
+) -> None:
     """Make the tenant, its environments with their default policies, and the admin.
 
     Raises:
@@ -47,7 +49,14 @@ async def bootstrap(database: Database, *, tenant: str, username: str, password:
             for position, name in enumerate(ENVIRONMENTS)
         ]
         await session.execute(insert(EnvironmentRow).on_conflict_do_nothing(), rows)
-        await users.insert(session, tenant, username=username, password_hash=password_hash, role=Role.ADMIN)
+        await users.insert(
+            session,
+            tenant,
+            username=username,
+            password_hash=password_hash,
+            role=Role.ADMIN,
+            must_change=must_change,
+        )
 
 
 def _check(field: str, rule: TypeAdapter[str], value: str) -> None:

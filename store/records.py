@@ -37,6 +37,9 @@ class StoredUser(Frozen):
     role: Role
     password_hash: str
     created_at: datetime
+    must_change: bool = False
+    disabled: bool = False
+    locked_until: datetime | None = None
 
 
 class StoredEnvironment(Frozen):

@@ -5,7 +5,7 @@
 | owner (any name) | for migrations | owns the tables; row-level security is forced on it too |
 | application (any name) | API and workers | what APPLICATION may; owns nothing, bound by row-level security |
 | APPLICATION | never | read and write the rows of one tenant, the one that the transaction names |
-| SYSTEM | never | the few columns of all tenants that SYSTEM_READS lists, and drop old idempotency keys |
+| SYSTEM | never | the few columns of all tenants that SYSTEM_READS lists, and drop old keys and sessions |
 
 The application is a member of APPLICATION, and of SYSTEM without inheriting it: what works across
 tenants has to say so, for one transaction (`Database.system`).
@@ -26,5 +26,6 @@ SYSTEM_READS: Final = {
     "deployments": ("tenant", "id", "environment", "phase", "created_at"),
     "polls": ("tenant", "id", "closed_at"),
     "idempotency_keys": ("tenant", "username", "key", "created_at"),
+    "sessions": ("tenant", "id", "expires_at"),
 }
-SYSTEM_DROPS: Final = ("idempotency_keys",)
+SYSTEM_DROPS: Final = ("idempotency_keys", "sessions")

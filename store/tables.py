@@ -33,6 +33,7 @@ from domain.roles import Role
 
 Json = dict[str, Any]
 NOW = func.now()
+FALSE = text("false")
 
 
 def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
@@ -71,16 +72,23 @@ class TenantRow(Table):
 
 
 class UserRow(Table):
-    """A person, with an Argon2 hash and one role within the tenant."""
+    """A person, with an Argon2 hash and one role within the tenant.
+
+    `failures` counts wrong passwords in a row and guesses that are being checked right now.
+    """
 
     __tablename__ = "users"
-    __table_args__ = (_one_of("role", Role),)
+    __table_args__ = (_one_of("role", Role), CheckConstraint("failures >= 0", name="failures_count"))
 
     tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     username: Mapped[str] = mapped_column(primary_key=True)
     password_hash: Mapped[str]
     role: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    failures: Mapped[int] = mapped_column(server_default="0")
+    locked_until: Mapped[datetime | None]
+    must_change: Mapped[bool] = mapped_column(server_default=FALSE)
+    disabled: Mapped[bool] = mapped_column(server_default=FALSE)
 
 
 class EnvironmentRow(Table):

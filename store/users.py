@@ -17,16 +17,28 @@ async def find(session: AsyncSession, tenant: str, username: str) -> StoredUser 
 
 
 async def insert(
-    session: AsyncSession, tenant: str, *, username: str, password_hash: str, role: Role
+    session: AsyncSession,
+    tenant: str,
+    *,
+    username: str,
+    password_hash: str,
+    role: Role,
+    must_change: bool = False,
 ) -> StoredUser:
-    """Add a user.
+    """Add a user; `must_change` when somebody else has chosen the password.
 
     Raises:
         Conflict: the name is taken.
     """
     statement = (
         upsert(UserRow)
-        .values(tenant=tenant, username=username, password_hash=password_hash, role=role)
+        .values(
+            tenant=tenant,
+            username=username,
+            password_hash=password_hash,
+            role=role,
+            must_change=must_change,
+        )
         .on_conflict_do_nothing()
         .returning(UserRow)
     )

@@ -1,24 +1,28 @@
-"""Signing in, and the people who may."""
+"""Signing in, going on, changing the password, signing out."""
 
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, StringConstraints
 
-from api.access import OPEN, Caller, PeopleAdmin, Self
-from api.paging import PageOf, PageQuery, cursor_of, name_after
+from api.access import OPEN, Self
 from api.passwords import GivenPassword, NewPassword
-from api.services import Hands
+from api.services import Hands, Services
 from domain.base import Strict
-from domain.errors import Unauthenticated
+from domain.errors import Conflict, InvalidInput, Unauthenticated
+from domain.identity import TokenReused, TokenRevoked
 from domain.names import TenantId, Username
+from domain.permissions import Permission
 from domain.roles import Role
-from store import users
+from store import sessions, sign_in, users
 from store.records import StoredUser
+from store.sessions import RefreshToken
 
-router = APIRouter(tags=["people"])
+router = APIRouter(prefix="/auth", tags=["people"])
+
+_WRONG = "the name or the password is wrong, or the name is locked for a while"
 
 
 class SignIn(Strict):
@@ -30,70 +34,133 @@ class SignIn(Strict):
 
 
 class SignedIn(BaseModel):
-    """A bearer token (RFC 6750), good until `expires_at`."""
+    """A bearer token (RFC 6750), good until `expires_at`, and one to get the next with, good once.
+
+    With `must_change` nothing but changing the password is allowed.
+    """
 
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the scheme's name
     expires_at: datetime
+    refresh_token: str
+    must_change: bool
 
 
-class NewUser(Strict):
-    """A person to add."""
+class Refresh(Strict):
+    """The refresh token of the last answer."""
 
-    username: Username
-    password: NewPassword
-    role: Role
+    refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
 
-class UserView(BaseModel):
-    """A person, as others see him."""
+class PasswordChange(Strict):
+    """The present password and the next one."""
 
+    current: GivenPassword
+    new: NewPassword
+
+
+class Me(BaseModel):
+    """Who the token says is asking, and what he may do."""
+
+    tenant: str
     username: str
     role: Role
-    created_at: datetime
+    permissions: list[Permission]
+    must_change: bool
 
 
-@router.post("/auth/token", dependencies=[OPEN])
-async def sign_in(body: SignIn, hands: Hands, response: Response) -> SignedIn:
-    """Trade a name and a password for a token."""
+@router.post("/token", dependencies=[OPEN])
+async def get_token(body: SignIn, hands: Hands, response: Response) -> SignedIn:
+    """Trade a name and a password for tokens. Five wrong passwords in a row lock a name for 15 minutes."""
+    user = await _checked(hands, body.tenant, body.username, body.password)
     async with hands.database.transaction(body.tenant) as session:
-        user = await users.find(session, body.tenant, body.username)
-    if not await hands.passwords.check(body.password, user.password_hash if user else None) or user is None:
-        raise Unauthenticated("the name or the password is wrong")
-    minted = hands.minter.user(tenant=body.tenant, username=user.username, role=user.role)
-    response.headers["Cache-Control"] = "no-store"
-    return SignedIn(access_token=minted.token, expires_at=minted.expires)
+        await sign_in.succeeded(session, body.tenant, user.username)
+        opened = await sessions.open_session(session, body.tenant, user.username)
+    return _signed_in(hands, user, opened, response)
 
 
-@router.get("/auth/me")
-async def me(caller: Self) -> Caller:
+@router.post("/refresh", dependencies=[OPEN])
+async def refresh(body: Refresh, hands: Hands, request: Request, response: Response) -> SignedIn:
+    """Trade a refresh token for the next pair. One that comes twice ends its session: there is a copy."""
+    given = RefreshToken.parse(body.refresh_token)
+    try:
+        async with hands.database.transaction(given.tenant) as session:
+            username, following = await sessions.refresh(session, given)
+            user = await users.find(session, given.tenant, username)
+            if user is None or user.disabled:
+                raise TokenRevoked("the refresh token does not count: sign in again")
+    except TokenReused:
+        async with hands.database.transaction(given.tenant) as session:
+            await sessions.revoke(session, given.tenant, session_id=given.session)
+        request.app.state.standings.forget()
+        raise
+    return _signed_in(hands, user, following, response)
+
+
+@router.post("/logout", status_code=HTTPStatus.NO_CONTENT)
+async def logout(caller: Self, hands: Hands, request: Request) -> None:
+    """End this sign-in: neither its bearer tokens nor its refresh token count any more."""
+    if caller.session is None:
+        raise Conflict("this token belongs to no sign-in of ours")
+    async with hands.database.transaction(caller.tenant) as session:
+        await sessions.revoke(session, caller.tenant, session_id=caller.session)
+    request.app.state.standings.forget()
+
+
+@router.post("/password")
+async def change_password(
+    body: PasswordChange, caller: Self, hands: Hands, request: Request, response: Response
+) -> SignedIn:
+    """Change one's own password. Every sign-in of this person ends; the answer is a new one."""
+    user = await _checked(hands, caller.tenant, caller.username, body.current)
+    if body.new == body.current:
+        raise InvalidInput("the new password is the present one", field="new")
+    await hands.passwords.require_strong(body.new, about=[caller.username, caller.tenant], field="new")
+    password_hash = await hands.passwords.hash(body.new)
+    async with hands.database.transaction(caller.tenant) as session:
+        await sign_in.set_password(session, caller.tenant, caller.username, password_hash, must_change=False)
+        await sessions.revoke(session, caller.tenant, username=caller.username)
+        opened = await sessions.open_session(session, caller.tenant, caller.username)
+    request.app.state.standings.forget()
+    return _signed_in(hands, user.model_copy(update={"must_change": False}), opened, response)
+
+
+@router.get("/me")
+async def me(caller: Self) -> Me:
     """Who the token says is asking."""
-    return caller
+    return Me(
+        tenant=caller.tenant,
+        username=caller.username,
+        role=caller.role,
+        permissions=[permission for permission in Permission if caller.may(permission)],
+        must_change=caller.must_change,
+    )
 
 
-@router.post("/users", status_code=HTTPStatus.CREATED)
-async def add_user(body: NewUser, caller: PeopleAdmin, hands: Hands) -> UserView:
-    """Add a person to the tenant."""
-    password_hash = await hands.passwords.hash(body.password)
-    async with hands.database.transaction(caller.tenant) as session:
-        stored = await users.insert(
-            session, caller.tenant, username=body.username, password_hash=password_hash, role=body.role
-        )
-    return _view(stored)
+async def _checked(hands: Services, tenant: str, username: str, password: str) -> StoredUser:
+    """The person of this name and password.
+
+    An unknown, a disabled and a locked name are answered like a wrong password, and take as long.
+
+    Raises:
+        Unauthenticated: otherwise.
+    """
+    async with hands.database.transaction(tenant) as session:
+        guess = await sign_in.begin(session, tenant, username)
+    kept = guess.user.password_hash if guess.user else None
+    if not await hands.passwords.check(password, kept) or guess.user is None:
+        raise Unauthenticated(_WRONG)
+    return guess.user
 
 
-@router.get("/users")
-async def list_users(
-    query: Annotated[PageQuery, Query()], caller: PeopleAdmin, hands: Hands
-) -> PageOf[UserView]:
-    """The people of the tenant, by name."""
-    async with hands.database.transaction(caller.tenant) as session:
-        page = await users.list_page(
-            session, caller.tenant, after=name_after(query.cursor), limit=query.limit
-        )
-    following = cursor_of(page.items[-1].username) if page.more else None
-    return PageOf(items=[_view(user) for user in page.items], next_cursor=following)
-
-
-def _view(user: StoredUser) -> UserView:
-    return UserView(username=user.username, role=user.role, created_at=user.created_at)
+def _signed_in(hands: Services, user: StoredUser, opened: RefreshToken, response: Response) -> SignedIn:
+    minted = hands.minter.user(
+        tenant=opened.tenant, username=user.username, role=user.role, session=opened.session
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return SignedIn(
+        access_token=minted.token,
+        expires_at=minted.expires,
+        refresh_token=opened.text,
+        must_change=user.must_change,
+    )

@@ -64,7 +64,9 @@ def user(admin: ApiClient, stack: StackDirectory, name: str, role: Role) -> Targ
     files.write_once(path, secrets.token_urlsafe(24).encode())
     password = path.read_text(encoding="utf-8")
     try:
-        admin.post("/users", {"username": name, "password": password, "role": role.value})
+        admin.post(
+            "/users", {"username": name, "password": password, "role": role.value, "must_change": False}
+        )
     except Refused as refusal:
         if refusal.status != HTTPStatus.CONFLICT:
             raise

@@ -130,7 +130,13 @@ class Stack:
         password = files.secret(directory.admin_password)
         async with ControlPlane(bootstrap.api_url(chosen)) as control_plane:
             if not await control_plane.sign_in(bootstrap.ADMIN, password):
-                admin = ("--username", bootstrap.ADMIN, "--password-file", str(directory.admin_password))
+                admin = (
+                    "--username",
+                    bootstrap.ADMIN,
+                    "--password-file",
+                    str(directory.admin_password),
+                    "--keep-password",
+                )
                 await self._run_store(chosen, "bootstrap", *admin)
                 if not await control_plane.sign_in(bootstrap.ADMIN, password):
                     raise StartFailed(f"the API refuses {bootstrap.ADMIN} with {directory.admin_password}")

@@ -12,10 +12,9 @@ import yaml
 from fastapi.routing import APIRoute
 
 from api.access import NodeItself, OpenToAll
-from api.application import ROOMS
+from api.application import OUTSIDE, ROOMS
 from api.links import PREFIX
 from api.policies import policy_of
-from api.routes import health
 from domain.permissions import Permission, may
 from domain.roles import Role
 
@@ -35,7 +34,8 @@ def matrix() -> Matrix:
 def _declared() -> Iterator[tuple[str, str]]:
     for prefix, router in ((PREFIX, room.router) for room in ROOMS):
         yield from _of_router(prefix, router)
-    yield from _of_router("", health.router)
+    for room in OUTSIDE:
+        yield from _of_router("", room.router)
 
 
 def _of_router(prefix: str, router: object) -> Iterator[tuple[str, str]]:

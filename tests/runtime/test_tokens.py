@@ -13,6 +13,7 @@ from domain.gate import Decision
 from domain.roles import Role
 from runtime import tokens
 from runtime.authority import ensure_token_keys
+from runtime.keyring import key_id
 from runtime.tokens import TokenExpired, TokenForged, TokenMinter, TokenReader
 
 KEY = Ed25519PrivateKey.generate()
@@ -76,7 +77,7 @@ def test_an_old_token_has_expired() -> None:
     said = jwt.decode(a_vote().token, options={"verify_signature": False})
     said["exp"] = datetime.now(UTC) - timedelta(seconds=30)
     with pytest.raises(TokenExpired):
-        READER.vote(jwt.encode(said, KEY, algorithm="EdDSA"))
+        READER.vote(jwt.encode(said, KEY, algorithm="EdDSA", headers={"kid": key_id(KEY.public_key())}))
 
 
 @pytest.mark.parametrize("missing", ["exp", "jti", "sub", "iss", "aud", "gate", "role"])
@@ -84,7 +85,7 @@ def test_a_token_that_does_not_say_all_is_forged(missing: str) -> None:
     said = jwt.decode(a_vote().token, options={"verify_signature": False})
     del said[missing]
     with pytest.raises(TokenForged):
-        READER.vote(jwt.encode(said, KEY, algorithm="EdDSA"))
+        READER.vote(jwt.encode(said, KEY, algorithm="EdDSA", headers={"kid": key_id(KEY.public_key())}))
 
 
 def test_keys_come_from_pem_files_and_must_be_ed25519(tmp_path: Path) -> None:

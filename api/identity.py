@@ -1,0 +1,118 @@
+"""Who a bearer token is of: a session of ours, an API key, or a person of the external issuer.
+
+What the database says about the person (role, disabled, session over, key revoked) is asked for at most
+every STANDING_SECONDS per token and process; what is revoked is refused at once here, and within that time by
+the other replicas.
+"""
+
+import hashlib
+from typing import Final
+
+from cachetools import TTLCache
+
+from api.services import Services
+from domain.base import Frozen
+from domain.errors import Forbidden
+from domain.identity import TokenRevoked
+from domain.names import TenantId, Username
+from domain.permissions import NEVER_BY_KEY, Permission, may
+from domain.roles import Role
+from store import api_keys, sessions
+from store.api_keys import KeyText
+
+STANDING_SECONDS: Final = 5.0
+STANDINGS_KEPT: Final = 20_000
+
+
+class Caller(Frozen):
+    """A signed-in person.
+
+    Attributes:
+        tenant, username, role: who it is, and what he is now (not when the token was made).
+        session: the sign-in that the token belongs to, when it is one of ours.
+        scopes: what an API key may be used for; None when no key is used.
+        must_change: nothing is allowed before the password is changed.
+    """
+
+    tenant: TenantId
+    username: Username
+    role: Role
+    session: str | None = None
+    scopes: tuple[Permission, ...] | None = None
+    must_change: bool = False
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the role grants it and, for an API key, its scopes do too."""
+        return may(self.role, permission) and (self.scopes is None or permission in self.scopes)
+
+
+class Standings:
+    """What was last heard of the holders of tokens; bounded in number and age."""
+
+    def __init__(self, seconds: float = STANDING_SECONDS) -> None:
+        self._callers: TTLCache[str, Caller] = TTLCache(maxsize=STANDINGS_KEPT, ttl=seconds)
+
+    def forget(self) -> None:
+        """Ask again about everybody: something was revoked or changed here."""
+        self._callers.clear()
+
+    async def caller(self, hands: Services, token: str) -> Caller:
+        """Who is asking.
+
+        Raises:
+            Unauthenticated: the token is forged, expired or revoked, or its person is gone or disabled.
+            Forbidden: an external person has no role here, or the name of one of ours.
+        """
+        if token.startswith(api_keys.PREFIX):
+            digest = hashlib.sha256(token.encode()).hexdigest()
+            return self._callers.get(digest) or self._keep(digest, await _by_key(hands, token))
+        if hands.issuer is not None and hands.issuer.issued(token):
+            return await self._external(hands, token)
+        claims = hands.reader.user(token)
+        name = f"{claims.tenant}/{claims.subject}/{claims.sid}"
+        return self._callers.get(name) or self._keep(
+            name, await _by_session(hands, claims.tenant, claims.subject, claims.sid)
+        )
+
+    async def _external(self, hands: Services, token: str) -> Caller:
+        if hands.issuer is None:
+            raise TokenRevoked("external tokens do not count here")
+        said = await hands.issuer.read(token)
+        name = f"{said.tenant}/{said.subject}/{said.role}@issuer"
+        known = self._callers.get(name)
+        if known is not None:
+            return known
+        async with hands.database.transaction(said.tenant) as session:
+            ours = await sessions.standing(session, said.tenant, said.subject, None)
+        if ours is not None:
+            raise Forbidden(
+                f"{said.subject} is the name of a person of ours: the issuer may not speak for it"
+            )
+        return self._keep(name, Caller(tenant=said.tenant, username=said.subject, role=said.role))
+
+    def _keep(self, name: str, caller: Caller) -> Caller:
+        self._callers[name] = caller
+        return caller
+
+
+async def _by_session(hands: Services, tenant: str, username: str, session_id: str | None) -> Caller:
+    async with hands.database.transaction(tenant) as session:
+        found = await sessions.standing(session, tenant, username, session_id)
+    if found is None or found.disabled or found.session_over:
+        raise TokenRevoked("the token does not count any more: sign in again")
+    return Caller(
+        tenant=tenant, username=username, role=found.role, session=session_id, must_change=found.must_change
+    )
+
+
+async def _by_key(hands: Services, token: str) -> Caller:
+    given = KeyText.parse(token)
+    if given is None:
+        raise TokenRevoked("the key does not count")
+    async with hands.database.transaction(given.tenant) as session:
+        key = await api_keys.find(session, given)
+        owner = await sessions.standing(session, given.tenant, key.username, None) if key else None
+    if key is None or owner is None or owner.disabled or owner.must_change:
+        raise TokenRevoked("the key does not count")
+    scopes = tuple(scope for scope in key.scopes if scope not in NEVER_BY_KEY)
+    return Caller(tenant=given.tenant, username=key.username, role=owner.role, scopes=scopes)
