@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: install demo test test-faults lint bench histories authorisation lock clean
+.PHONY: install tools demo test test-faults lint bench histories authorisation lock clean
 
 install: $(VENV)/.installed
 
@@ -14,6 +14,12 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
+
+# Debian's packages of programs that some tests run beside ours; those tests are skipped where they are missing.
+tools:
+	command -v prometheus >/dev/null && command -v chromium >/dev/null && exit 0; \
+	apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
+		--no-install-recommends prometheus chromium fonts-dejavu-core
 
 demo: install
 	$(BIN)/hotswap demo

@@ -14,6 +14,7 @@ from temporalio.worker import Worker
 from activities.errors import ErrorInterceptor
 from activities.registry import Holdings, control_activities, node_activities
 from clients.agent import AgentClient
+from clients.providers.http import ProviderHttp
 from domain.errors import InvalidInput
 from domain.names import CONTROL_QUEUE, NODE_QUEUE
 from runtime.settings import WorkerSettings, load
@@ -36,15 +37,19 @@ async def work(settings: WorkerSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     client = await connect(settings)
     database = Database(settings.database_url, pool_size=POOL_SIZE)
-    async with AgentClient(
-        ca=settings.tls_ca, certificate=settings.tls_certificate, key=settings.tls_key
-    ) as agents:
+    providers = settings.providers()
+    async with (
+        AgentClient(ca=settings.tls_ca, certificate=settings.tls_certificate, key=settings.tls_key) as agents,
+        ProviderHttp(providers) as provider_http,
+    ):
         held = Holdings(
             client=client,
             database=database,
             agents=agents,
             bundles=BundleDirectory(settings.bundle_directory),
             tokens=TokenReader.load(settings.jwt_public_key_file),
+            provider_http=provider_http,
+            providers=providers,
         )
         control = Worker(
             client,
@@ -73,6 +78,7 @@ def main() -> int:
     """Read the settings and work; 2 when the settings are wrong."""
     try:
         settings = load(WorkerSettings)
+        settings.providers()
     except InvalidInput as error:
         sys.stderr.write(f"{error.message}\n")
         return 2

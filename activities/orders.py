@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from temporalio import activity
 
 from domain.analysis import Verdict
+from domain.measuring import Measured, MeasureOrder
 from domain.messages import (
     CommandTokenVerdict,
     DeploymentInput,
@@ -81,6 +82,15 @@ class Looks(ABC):
     @abstractmethod
     async def look(self, look: Look) -> Verdict:
         """Judge everything since the window's start; the verdict is stored with its numbers."""
+
+
+class Measurements(ABC):
+    """What condition checks are measured by."""
+
+    @activity.defn
+    @abstractmethod
+    async def measure(self, order: MeasureOrder) -> Measured:
+        """Measure one check now. A provider that does not answer is an outage in the result, no error."""
 
 
 class Records(ABC):

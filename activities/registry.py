@@ -7,12 +7,15 @@ from typing import Any
 from temporalio.client import Client
 
 from activities.looks import AgentLooks
+from activities.measurements import ProviderMeasurements
 from activities.nodes import AgentNodes
 from activities.planning import FleetPlanning
 from activities.records import DatabaseRecords
 from activities.supervision import TemporalSupervision
 from activities.tokens import PublicKeyTokens
 from clients.agent import AgentClient
+from clients.providers.http import ProviderHttp
+from domain.provider_settings import ProviderSettings
 from runtime.tokens import TokenReader
 from store.bundles import BundleDirectory
 from store.database import Database
@@ -29,6 +32,8 @@ class Holdings:
     agents: AgentClient
     bundles: BundleDirectory
     tokens: TokenReader
+    provider_http: ProviderHttp
+    providers: ProviderSettings
 
 
 def control_activities(held: Holdings) -> Activities:
@@ -57,4 +62,5 @@ def node_activities(held: Holdings) -> Activities:
         nodes.revert,
         nodes.verify_reverted,
         AgentLooks(held.database, held.agents).look,
+        ProviderMeasurements(held.database, held.agents, held.provider_http, held.providers).measure,
     )

@@ -182,3 +182,15 @@ class ReadBackMismatch(NodeError):
     """What runs on the node is not what was ordered."""
 
     code = "read-back-mismatch"
+
+
+class ProviderDown(HotswapError):
+    """Where metrics come from does not answer; asking again may help, and nothing is known meanwhile."""
+
+    code = "provider-down"
+
+
+class ProviderRefused(HotswapError):
+    """Where metrics come from gave no measurement: a bad query, a command that is not allowed."""
+
+    code = "provider-refused"

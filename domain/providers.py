@@ -154,9 +154,11 @@ class PrometheusSource(Strict):
     """A metric of the judge's, read from Prometheus for each side in disjoint intervals.
 
     Attributes:
-        query: gauge and counter: the value over one interval; ratio: the events. Write
-            `increase(…[{{interval}}])`: each interval is read once, so that nothing is counted twice.
-        exposure: ratio: the requests of the interval.
+        query: gauge: the value over one interval; counter: the events; ratio: the events out of `exposure`.
+        exposure: ratio: the requests.
+        cumulative: counter and ratio: the queries give counters as they are (`requests_total{…}`), and what
+            they grew by is taken from their values at the ends of each interval. False: they give the
+            growth over one interval themselves, as `increase(…[{{interval}}])` does approximately.
         histogram: latency: the selector of a classic histogram without its `_bucket` suffix, such as
             `http_request_seconds{instance=~"{{nodes}}"}`.
         node_label: the label that names the node, so that nodes are told apart; None is one row per side.
@@ -167,6 +169,7 @@ class PrometheusSource(Strict):
     query: Text | None = None
     exposure: Text | None = None
     histogram: Text | None = None
+    cumulative: bool = True
     node_label: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")] | None = None
     timeout: Timeout = 30
 

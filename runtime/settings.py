@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
+import yaml
 from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, FilePath, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import InvalidInput
+from domain.provider_settings import ProviderSettings
 from runtime.oidc_settings import OidcSettings
 
 PREFIX: Final = "HOTSWAP_"
@@ -144,6 +146,29 @@ class WorkerSettings(Settings):
     worker_metrics_port: Port | None = Field(
         default=None, description="Where the worker answers /metrics; it does not without."
     )
+    providers_file: FilePath | None = Field(
+        default=None,
+        description="YAML: addresses, commands and plug-ins that policies may measure with; none without.",
+    )
+
+    def private_files(self) -> dict[str, Path]:
+        """The files that hold secrets, by the name of their setting."""
+        found = super().private_files()
+        return found if self.providers_file is None else {**found, "providers_file": self.providers_file}
+
+    def providers(self) -> ProviderSettings:
+        """What the providers file allows.
+
+        Raises:
+            InvalidInput: it is no YAML, or not of the documented form.
+        """
+        if self.providers_file is None:
+            return ProviderSettings()
+        try:
+            read = yaml.safe_load(self.providers_file.read_text(encoding="utf-8"))
+            return ProviderSettings.model_validate(read or {})
+        except (yaml.YAMLError, ValidationError) as error:
+            raise InvalidInput(f"{self.providers_file}: {error}", field="providers_file") from error
 
 
 ALL: Final = (ApiSettings, WorkerSettings)

@@ -12,7 +12,9 @@ from temporalio.worker import Worker
 
 from activities.errors import ErrorInterceptor
 from activities.registry import Holdings, control_activities, node_activities
+from clients.providers.http import ProviderHttp
 from domain.names import CONTROL_QUEUE, NODE_QUEUE
+from domain.provider_settings import ProviderSettings
 from runtime.temporal import worker_tuning, workflow_runner
 from tests.agent.nodes import AgentProcess, Release, write_config
 from tests.api.conftest import World, new_namespace, new_world
@@ -41,6 +43,8 @@ async def living(
             agents=services.agents,
             bundles=services.bundles,
             tokens=services.reader,
+            provider_http=ProviderHttp(ProviderSettings()),
+            providers=ProviderSettings(),
         )
         common = {"interceptors": [ErrorInterceptor()], **worker_tuning()}
         control = Worker(

@@ -1,0 +1,127 @@
+"""The Prometheus client against a real Prometheus that scrapes two real nodes."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from clients.providers.http import ProviderHttp
+from clients.providers.prometheus import PrometheusClient
+from domain.errors import ProviderDown, ProviderRefused
+from domain.provider_settings import AllowedAddress, ProviderSettings
+from domain.series import ends, grown, histogram_side, plain_side
+from tests.clients.providers.prometheus_server import needs_prometheus, prometheus, target, wait_until
+from tests.conftest import free_port
+
+pytestmark = needs_prometheus
+BOUNDS = (0.1, 0.5, 2.5)
+NODES = ("web-1", "web-2")
+
+
+@dataclass
+class Scene:
+    """A server, and what its two nodes observed between `began` and `ended`."""
+
+    address: str
+    began: float
+    ended: float
+
+
+def observe(number: int, registry: CollectorRegistry) -> tuple[Counter, Histogram]:
+    requests = Counter("requests", "n", ["code"], registry=registry)
+    latency = Histogram("latency_seconds", "s", buckets=BOUNDS, registry=registry)
+    Gauge("load", "x", registry=registry).set(number)
+    requests.labels("200").inc(0)
+    return requests, latency
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    registries = [CollectorRegistry() for _ in NODES]
+    observed = [observe(number, registry) for number, registry in enumerate(registries, start=1)]
+    with target(registries[0]) as first, target(registries[1]) as second:
+        directory = tmp_path_factory.mktemp("prometheus")
+        with prometheus(directory, dict(zip(NODES, (first, second), strict=True))) as address:
+            wait_until(address, "min(count_over_time(latency_seconds_count[1m])) >= 2")
+            began = time.time()
+            for number, (requests, latency) in enumerate(observed, start=1):
+                requests.labels("200").inc(90)
+                requests.labels("500").inc(10 * number)
+                for seconds in (0.05, 0.2, 0.2, 9.0):
+                    latency.observe(seconds)
+            wait_until(address, "min(latency_seconds_count) == 4")
+            wait_until(address, f"min(timestamp(latency_seconds_count)) > {time.time() + 1}")
+            yield Scene(address=address, began=began, ended=time.time())
+
+
+@pytest.fixture
+async def client(scene: Scene):
+    allowed = ProviderSettings(addresses=(AllowedAddress(address=scene.address),))
+    async with ProviderHttp(allowed) as http:
+        yield PrometheusClient(http)
+
+
+async def test_scalars_and_vectors(scene, client):
+    assert await client.value(scene.address, "scalar(sum(load))", timeout=5) == 3.0
+    assert sorted(await client.value(scene.address, "load", timeout=5)) == [1.0, 2.0]
+    assert await client.value(scene.address, "no_such_metric", timeout=5) == []
+    (nothing,) = await client.value(scene.address, "sum(load) * 0 / 0", timeout=5)
+    assert math.isnan(nothing)
+
+
+async def test_a_result_that_is_no_number_is_refused(scene, client):
+    for query in ("load[1m]", '"text"'):
+        with pytest.raises(ProviderRefused, match="neither scalar nor vector"):
+            await client.value(scene.address, query, timeout=5)
+
+
+async def test_a_bad_query_is_refused_and_no_outage(scene, client):
+    with pytest.raises(ProviderRefused, match="parse error"):
+        await client.value(scene.address, "sum(", timeout=5)
+
+
+async def test_histograms_become_disjoint_buckets_per_node(scene, client):
+    """All that was observed is counted exactly once, whatever the interval it fell into."""
+    step = 1.5
+    at = ends(scene.began, scene.ended, step)
+    series = await client.series(
+        scene.address, "latency_seconds_bucket", start=at[0] - step, end=at[-1], step=step, timeout=5
+    )
+    series = grown(series, at, step)
+    bounds, side = histogram_side(series, at, "node", NODES)
+    assert bounds == BOUNDS
+    assert side.nodes == NODES
+    for row in side.buckets:
+        assert None not in row
+        assert len(row) >= 2
+        assert [sum(column) for column in zip(*row, strict=True)] == [1, 2, 0, 1]
+
+
+async def test_events_and_exposure_per_node(scene, client):
+    at = (scene.ended,)
+    window = f"{round(scene.ended - scene.began) + 2}s"
+    asked = {"start": at[0], "end": at[0], "step": 60.0, "timeout": 5}
+    events = await client.series(
+        scene.address, 'sum by (node) (requests_total{code="500"}) > 0 or vector(0)', **asked
+    )
+    total = await client.series(scene.address, f"sum by (node) (increase(requests_total[{window}]))", **asked)
+    side = plain_side(events, total, at, "node", NODES)
+    assert side.values == ((10.0,), (20.0,))
+    assert all(row[0] > 80 for row in side.exposure)
+
+
+async def test_what_is_not_allowed_is_not_asked(scene, client):
+    with pytest.raises(ProviderRefused, match="under no address"):
+        await client.value("http://127.0.0.1:1", "up", timeout=5)
+    with pytest.raises(ProviderRefused, match="under no address"):
+        await client.value(f"{scene.address}1", "up", timeout=5)
+
+
+async def test_a_server_that_is_gone_is_an_outage():
+    address = f"http://127.0.0.1:{free_port()}"
+    async with ProviderHttp(ProviderSettings(addresses=(AllowedAddress(address=address),))) as http:
+        with pytest.raises(ProviderDown):
+            await PrometheusClient(http).value(address, "up", timeout=2)
