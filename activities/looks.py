@@ -11,7 +11,7 @@ from activities.orders import Looks
 from clients.agent import AgentClient
 from domain.analysis import Doubt, Outcome, Verdict
 from domain.errors import NodeError
-from domain.judges import threshold
+from domain.judges import health, threshold
 from domain.messages import AnalysisInput, Look
 from domain.windows import NodeWindow, reduce_samples
 from store import analyses, nodes
@@ -72,7 +72,10 @@ def _judge(look: Look, windows: dict[str, NodeWindow]) -> Verdict:
     request = look.analysis
     canary = [windows[name] for name in request.canary]
     baseline = [windows[name] for name in request.baseline]
-    verdict = threshold.judge(canary, baseline, request.rule.thresholds)
+    if request.against == "health":
+        verdict = health.judge(canary, request.rule.health)
+    else:
+        verdict = threshold.judge(canary, baseline, request.rule.thresholds)
     if not any(window.samples for window in canary):
         verdict = verdict.model_copy(
             update={

@@ -64,8 +64,7 @@ class AgentNodes(Nodes):
     @activity.defn
     @override
     async def activate(self, order: NodesOrder) -> NodesOutcome:
-        async with self._database.transaction(order.tenant) as session:
-            await rollouts.touch(session, order.tenant, order.deployment, order.nodes, order.wave)
+        await self._touch(order)
 
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.ACTIVATE)
@@ -77,6 +76,49 @@ class AgentNodes(Nodes):
     @override
     async def verify(self, order: NodesOrder) -> NodesOutcome:
         async def drive(node: str, address: str) -> ModuleReport:
+            return await self._read_back(
+                address, order.release.module, order.release, order.deadline, beside=order.beside
+            )
+
+        return await self._batch(order, OutcomeKind.VERIFIED, drive)
+
+    @activity.defn
+    @override
+    async def start(self, order: NodesOrder) -> NodesOutcome:
+        await self._touch(order)
+
+        async def drive(node: str, address: str) -> ModuleReport:
+            operation = _operation(order, node, Action.START)
+            return (await self._agents.operate(address, operation, deadline=order.deadline)).report
+
+        return await self._batch(order, OutcomeKind.STARTED, drive)
+
+    @activity.defn
+    @override
+    async def smoke(self, order: NodesOrder) -> NodesOutcome:
+        async def drive(node: str, address: str) -> ModuleReport:
+            operation = _operation(order, node, Action.SMOKE)
+            return (await self._agents.operate(address, operation, deadline=order.deadline)).report
+
+        return await self._batch(order, OutcomeKind.STARTED, drive)
+
+    @activity.defn
+    @override
+    async def switch(self, order: NodesOrder) -> NodesOutcome:
+        await self._touch(order)
+
+        async def drive(node: str, address: str) -> ModuleReport:
+            operation = _operation(order, node, Action.ACTIVATE, keep=True)
+            return (await self._agents.operate(address, operation, deadline=order.deadline)).report
+
+        return await self._batch(order, OutcomeKind.ACTIVATED, drive)
+
+    @activity.defn
+    @override
+    async def settle(self, order: NodesOrder) -> NodesOutcome:
+        async def drive(node: str, address: str) -> ModuleReport:
+            operation = _operation(order, node, Action.SETTLE)
+            await self._agents.operate(address, operation, deadline=order.deadline)
             return await self._read_back(address, order.release.module, order.release, order.deadline)
 
         return await self._batch(order, OutcomeKind.VERIFIED, drive)
@@ -106,6 +148,10 @@ class AgentNodes(Nodes):
             return await self._read_back(address, order.module, prior[node], order.deadline)
 
         return await self._batch(order, OutcomeKind.REVERT_VERIFIED, drive)
+
+    async def _touch(self, order: NodesOrder) -> None:
+        async with self._database.transaction(order.tenant) as session:
+            await rollouts.touch(session, order.tenant, order.deployment, order.nodes, order.wave)
 
     async def _batch(self, order: NodesOrder | RevertOrder, kind: OutcomeKind, drive: Drive) -> NodesOutcome:
         """Drive the nodes of a batch that are not finished yet, and record what became of each."""
@@ -160,10 +206,16 @@ class AgentNodes(Nodes):
             await rollouts.record_outcomes(session, order.tenant, order.deployment, outcomes)
 
     async def _read_back(
-        self, address: str, module: ModuleName, expected: ReleaseRef | None, deadline: float
+        self,
+        address: str,
+        module: ModuleName,
+        expected: ReleaseRef | None,
+        deadline: float,
+        *,
+        beside: bool = False,
     ) -> ModuleReport:
         report = await self._agents.module(address, module, deadline=deadline)
-        difference = mismatch(report, expected)
+        difference = mismatch(report, expected, beside=beside)
         if difference is not None:
             raise ReadBackMismatch(difference)
         return report
@@ -197,7 +249,9 @@ def _operation_id(order: NodesOrder | RevertOrder, node: str, action: Action) ->
     return f"{order.deployment}:{order.fence}:{order.attempt}:{action}:{node}"
 
 
-def _operation(order: NodesOrder, node: str, action: Action, *, signature: str | None = None) -> Operation:
+def _operation(
+    order: NodesOrder, node: str, action: Action, *, signature: str | None = None, keep: bool = False
+) -> Operation:
     return Operation(
         id=_operation_id(order, node, action),
         action=action,
@@ -205,6 +259,7 @@ def _operation(order: NodesOrder, node: str, action: Action, *, signature: str |
         fence=order.fence,
         release=order.release,
         signature=signature,
+        keep=keep,
     )
 
 

@@ -66,6 +66,34 @@ class Nodes(ABC):
 
     @activity.defn
     @abstractmethod
+    async def start(self, order: NodesOrder) -> NodesOutcome:
+        """Run the staged release beside what runs. The nodes are recorded as touched before anything moves.
+
+        Raises:
+            Conflict: final; the deployment is rolling back already.
+        """
+
+    @activity.defn
+    @abstractmethod
+    async def smoke(self, order: NodesOrder) -> NodesOutcome:
+        """Check what runs beside, as its manifest says."""
+
+    @activity.defn
+    @abstractmethod
+    async def switch(self, order: NodesOrder) -> NodesOutcome:
+        """Let the public in to what runs beside; what ran until then stays beside.
+
+        Raises:
+            Conflict: final; the deployment is rolling back already.
+        """
+
+    @activity.defn
+    @abstractmethod
+    async def settle(self, order: NodesOrder) -> NodesOutcome:
+        """End what runs beside the release, and read back that only it runs."""
+
+    @activity.defn
+    @abstractmethod
     async def revert(self, order: RevertOrder) -> NodesOutcome:
         """Order each node back to its recorded release, staging it again where its slot is gone."""
 

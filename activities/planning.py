@@ -15,7 +15,7 @@ from domain.names import ModuleName
 from domain.node import Node
 from domain.planner import make_plan
 from domain.release import ReleaseRef
-from store import environments, nodes, rollouts
+from store import environments, nodes, releases, rollouts
 from store.database import Database
 
 READS_AT_ONCE = 64
@@ -37,6 +37,7 @@ class FleetPlanning(Planning):
             if stored is not None:
                 return stored
             wanted = await rollouts.request_of(session, request.tenant, request.deployment)
+            release = await releases.by_ref(session, request.tenant, wanted.release)
             policy = await environments.policy(session, request.tenant, request.environment)
             fleet = await nodes.of_environment(session, request.tenant, request.environment)
         async with beating():
@@ -49,6 +50,7 @@ class FleetPlanning(Planning):
             running={name: ref.version if ref else None for name, ref in prior.items()},
             strategy=wanted.strategy or policy.strategy,
             policy=policy,
+            manifest=release.manifest,
         )
         async with self._database.transaction(request.tenant) as session:
             fence = await rollouts.save_plan(session, request.tenant, request.deployment, plan, prior)

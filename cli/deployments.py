@@ -17,7 +17,7 @@ from domain.command import CommandName
 from domain.deployment import Phase
 from domain.strategy import Strategy
 
-NAMED_STRATEGIES = ("canary", "direct", "rolling")
+NAMED_STRATEGIES = ("blue-green", "canary", "direct", "rolling")
 NAMED_NODES = 8  # a wave of more nodes is shown by its first
 
 DeploymentId = Annotated[str, typer.Argument(metavar="ID", help="The deployment's id.")]
@@ -41,7 +41,9 @@ def deploy(
     environment: Annotated[str, typer.Option("--env", help="Where to.")],
     strategy: Annotated[
         str | None,
-        typer.Option(help="canary, rolling or direct, or a YAML file; without it the policy decides."),
+        typer.Option(
+            help="canary, blue-green, rolling or direct, or a YAML file; without it the policy decides."
+        ),
     ] = None,
     description: Annotated[str, typer.Option(help="Why; shown to those who approve.")] = "",
     live: Watch = False,
@@ -131,7 +133,7 @@ def read_strategy(chosen: str | None) -> str | dict[str, Any] | None:
         raise CommandFailed(
             f"{chosen!r} is neither {known} nor a strategy file: {error}", field="strategy"
         ) from error
-    return strategy.model_dump(mode="json")
+    return strategy.model_dump(mode="json", exclude_unset=True)
 
 
 def watch_deployment(

@@ -14,6 +14,7 @@ from domain.analysis import MetricVerdict, Outcome
 from domain.deployment import Phase
 from domain.outcomes import NodeState
 from domain.plan import Analyze, Bake, Gate, Plan, Step
+from domain.steps import Keep
 
 ALL_NODES = 20  # up to this many nodes get a line each; of more, only those that someone must look at
 INTERESTING = (
@@ -43,6 +44,7 @@ NODE_MARKS = {
     NodeState.PENDING: ("○", QUIET),
     NodeState.STAGED: ("○", QUIET),
     NodeState.OLD: ("○", QUIET),
+    NodeState.STARTED: ("▷", BUSY),
     NodeState.ACTIVATING: ("▶", BUSY),
     NodeState.ACTIVATED: ("▶", BUSY),
     NodeState.VERIFIED: ("✔", GOOD),
@@ -161,7 +163,7 @@ def _remaining(frame: Frame, plan: Plan, now: datetime) -> str:
 
 
 def _wait(step: Step) -> float:
-    if isinstance(step, Bake):
+    if isinstance(step, Bake | Keep):
         return step.seconds
     return step.rule.duration + step.rule.warm_up if isinstance(step, Analyze) else 0.0
 

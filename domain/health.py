@@ -2,10 +2,31 @@
 
 from typing import Final
 
+from pydantic import Field
+
+from domain.base import Strict
 from domain.wire import ModuleReport, ModuleState, NodeReport
 
 HEARTBEAT_SECONDS: Final = 10.0  # agents report at least this often
 MISSED_HEARTBEATS: Final = 3
+
+
+class HealthLimits(Strict):
+    """What is healthy in itself, where there is nothing to compare with.
+
+    Attributes:
+        unhealthy: the largest share of failed health probes, on any one node.
+        errors: the largest share of failed requests, over all nodes.
+        latency: the largest 95 % quantile of the requests' duration, in seconds; None sets no limit.
+        minimum_requests: with fewer, errors and latency are left out.
+        minimum_samples: fewer from any node, and nothing is said.
+    """
+
+    unhealthy: float = Field(default=0.1, ge=0, le=1)
+    errors: float = Field(default=0.01, ge=0, le=1)
+    latency: float | None = Field(default=None, gt=0)
+    minimum_requests: int = Field(default=50, ge=1)
+    minimum_samples: int = Field(default=3, ge=1)
 
 
 def ailments(report: NodeReport | None, age: float | None) -> tuple[str, ...]:

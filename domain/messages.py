@@ -100,7 +100,8 @@ class Progress(Frozen):
 class NodesOrder(Frozen):
     """One operation on the nodes of one batch. `deadline` is seconds per node, retries included.
 
-    `attempt` tells repeats of the same operation within a deployment apart (rounds of a rollback).
+    `attempt` tells repeats of the same operation within a deployment apart (rounds of a rollback);
+    `beside` says that another release may run beside at this point of the plan.
     """
 
     tenant: TenantId
@@ -112,6 +113,7 @@ class NodesOrder(Frozen):
     fence: int
     deadline: float
     attempt: int = 1
+    beside: bool = False
 
 
 class RevertOrder(Frozen):
@@ -199,6 +201,7 @@ class AnalysisInput(Frozen):
     canary_version: str
     rule: AnalysisRule
     subject: str
+    against: str = "baseline"
 
 
 class Look(Frozen):

@@ -9,6 +9,7 @@ class OutcomeKind(StrEnum):
     """The last thing that was recorded of a node."""
 
     STAGED = "staged"
+    STARTED = "started"
     ACTIVATED = "activated"
     VERIFIED = "verified"
     REVERTED = "reverted"
@@ -21,6 +22,7 @@ class NodeState(StrEnum):
 
     PENDING = "pending"
     STAGED = "staged"
+    STARTED = "started"
     ACTIVATING = "activating"
     ACTIVATED = "activated"
     VERIFIED = "verified"
@@ -37,8 +39,9 @@ _SEEN = {
     OutcomeKind.REVERTED: NodeState.ROLLING_BACK,
     OutcomeKind.VERIFIED: NodeState.VERIFIED,
     OutcomeKind.ACTIVATED: NodeState.ACTIVATED,
+    OutcomeKind.STARTED: NodeState.STARTED,
 }
-_FORWARD = (OutcomeKind.VERIFIED, OutcomeKind.ACTIVATED)
+_FORWARD = (OutcomeKind.VERIFIED, OutcomeKind.ACTIVATED, OutcomeKind.STARTED)
 
 
 def node_state(outcome: OutcomeKind | None, *, touched: bool, unverified: bool, phase: Phase) -> NodeState:

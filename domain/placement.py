@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from domain.node import CLASS_LABELS, Node
 
@@ -34,18 +34,30 @@ def spread(nodes: Iterable[Node]) -> list[Node]:
     return ordered
 
 
-def fill(ordered: Sequence[Node], size: int, per_zone: Callable[[int], int]) -> list[list[Node]]:
-    """Fill waves of at most `size` nodes, each with at most `per_zone(nodes in the zone)` of one zone.
+def zone_limits(nodes: Iterable[Node], per_zone: Callable[[int], int]) -> dict[str, int]:
+    """How many nodes of each zone may be in change at once: `per_zone(nodes in the zone)`."""
+    return {zone: per_zone(count) for zone, count in Counter(zone_of(node) for node in nodes).items()}
+
+
+def by_zone(ordered: Sequence[Node]) -> list[list[Node]]:
+    """The nodes zone by zone, in the order in which the zones first come."""
+    zones: dict[str, list[Node]] = {}
+    for node in ordered:
+        zones.setdefault(zone_of(node), []).append(node)
+    return list(zones.values())
+
+
+def fill(ordered: Sequence[Node], size: int, limits: Mapping[str, int]) -> list[list[Node]]:
+    """Fill waves of at most `size` nodes, each with at most `limits[zone]` of one zone.
 
     Each node goes into the earliest wave that has room for it, so waves grow only as long as the zones force.
     """
-    zones = Counter(_zone(node) for node in ordered)
-    limits = {zone: per_zone(count) for zone, count in zones.items()}
+    zones = dict.fromkeys(map(zone_of, ordered))
     waves: list[list[Node]] = []
     taken: list[Counter[str]] = []
     first_open = dict.fromkeys(zones, 0)
     for node in ordered:
-        zone = _zone(node)
+        zone = zone_of(node)
         index = first_open[zone]
         while index < len(waves) and (len(waves[index]) >= size or taken[index][zone] >= limits[zone]):
             index += 1
@@ -58,7 +70,8 @@ def fill(ordered: Sequence[Node], size: int, per_zone: Callable[[int], int]) -> 
     return waves
 
 
-def _zone(node: Node) -> str:
+def zone_of(node: Node) -> str:
+    """The failure domain; nodes without the label are one together."""
     return node.labels.get("zone", "")
 
 

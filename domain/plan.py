@@ -11,6 +11,7 @@ from domain.base import Frozen
 from domain.names import EnvironmentName, NodeName, TenantId
 from domain.policy import AnalysisRule, Deadlines, FailureBudget, GateRule
 from domain.release import ReleaseRef
+from domain.steps import Keep, Pause, Retire, Smoke, Start, Switch, disorder
 
 
 class Stage(Frozen):
@@ -51,14 +52,18 @@ class Bake(Frozen):
 
 
 class Analyze(Frozen):
-    """Judge all nodes changed so far against those not changed yet."""
+    """Judge all nodes changed so far: against those not changed yet, or by their own health alone."""
 
     kind: Literal["analyze"] = "analyze"
     wave: int
     rule: AnalysisRule
+    against: Literal["baseline", "health"] = "baseline"
 
 
-Step = Annotated[Stage | Gate | Activate | Verify | Bake | Analyze, Field(discriminator="kind")]
+Step = Annotated[
+    Stage | Gate | Activate | Verify | Bake | Analyze | Start | Smoke | Switch | Keep | Retire | Pause,
+    Field(discriminator="kind"),
+]
 
 
 class Wave(Frozen):
@@ -92,8 +97,9 @@ class Plan(Frozen):
         names = self.nodes
         if len(names) != len(dict.fromkeys(names)):
             raise ValueError("a node is in two waves")
-        if any(not 1 <= step.wave <= len(self.waves) for step in self.steps):
-            raise ValueError("a step names a wave that is not there")
+        wrong = disorder([(step.kind, step.wave) for step in self.steps], len(self.waves))
+        if wrong is not None:
+            raise ValueError(f"step {wrong[0] + 1}: {wrong[1]}")
         return self
 
     @property
@@ -110,6 +116,10 @@ class Plan(Frozen):
     def wave(self, number: int) -> Wave:
         """The wave with this number."""
         return self.waves[number - 1]
+
+    def beside(self, wave: int) -> bool:
+        """Whether the wave's nodes run two releases for a while."""
+        return any(isinstance(step, Switch) and step.wave == wave for step in self.steps)
 
     def changed_by(self, wave: int) -> tuple[NodeName, ...]:
         """Nodes on the new release once this wave is through."""

@@ -2,15 +2,39 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from domain.errors import PlanImpossible
+from domain.manifest import Manifest
 from domain.names import EnvironmentName, NodeName, TenantId
 from domain.node import Node
-from domain.placement import cut, fill, spread
+from domain.placement import by_zone, cut, fill, spread, zone_limits, zone_of
 from domain.plan import Activate, Analyze, Bake, Gate, Plan, Stage, Step, Verify, Wave
 from domain.policy import EnvironmentPolicy
-from domain.release import ReleaseRef
-from domain.strategy import Canary, Direct, Rolling, Strategy, resolve
+from domain.release import Kind, ReleaseRef
+from domain.steps import Keep, Retire, Smoke, Start, Switch
+from domain.strategy import Amount, BlueGreen, Canary, Direct, Rolling, Strategy, resolve
+
+InPlace = Direct | Canary | Rolling
+
+# A workflow's history has room for about this many waves (Temporal ends one at 51,200 events).
+MOST_WAVES: Final = 1000
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What strategies compile for.
+
+    Attributes:
+        nodes: in the order in which they change.
+        installed: whether any of them has the module now, so that there is something to compare with.
+        measured: whether the module's nodes give samples: those of a program do, files give none.
+    """
+
+    nodes: Sequence[Node]
+    installed: bool
+    measured: bool
 
 
 def make_plan(
@@ -22,6 +46,7 @@ def make_plan(
     running: Mapping[NodeName, str | None],
     strategy: Strategy,
     policy: EnvironmentPolicy,
+    manifest: Manifest | None = None,
 ) -> Plan:
     """Compile a strategy for the nodes of an environment.
 
@@ -33,28 +58,35 @@ def make_plan(
         running: the version that each node runs of this module now; None where it has none.
         strategy: how to go about it.
         policy: what the environment demands.
+        manifest: what the release says of itself; without one it is taken for a program.
 
     Raises:
-        PlanImpossible: the environment has no nodes.
+        PlanImpossible: the environment has no nodes, or the strategy does not fit it or the release.
     """
     if not nodes:
         raise PlanImpossible(f"environment {environment!r} has no nodes", field="environment")
-    waves = _waves(strategy, nodes)
     versions = Counter(running.get(node.name) for node in nodes)
-    has_baseline = any(version is not None for version in versions)
-    steps: list[Step] = []
-    for wave in waves:
-        steps.extend(_gates_before(wave.number, policy))
-        steps.extend((Stage(wave=wave.number), Activate(wave=wave.number), Verify(wave=wave.number)))
-        last = wave.number == len(waves)
-        steps.extend(_watch(strategy, policy, wave.number, judged=has_baseline and not last))
+    fleet = Fleet(
+        nodes=spread(nodes),
+        installed=any(version is not None for version in versions),
+        measured=manifest is None or manifest.kind is Kind.PROCESS,
+    )
+    waves, steps = _compile(strategy, fleet, policy, manifest)
+    if len(waves) > MOST_WAVES:
+        raise PlanImpossible(
+            f"{len(waves)} waves are too many ({MOST_WAVES} at most): let more nodes change together",
+            field="strategy",
+        )
     return Plan(
         tenant=tenant,
         environment=environment,
         release=release,
         strategy=strategy.kind,
         replaces=versions.most_common(1)[0][0],
-        waves=waves,
+        waves=tuple(
+            Wave(number=number, nodes=tuple(node.name for node in members))
+            for number, members in enumerate(waves, start=1)
+        ),
         steps=tuple(steps),
         deadlines=policy.deadlines,
         failures=policy.failures,
@@ -62,41 +94,103 @@ def make_plan(
     )
 
 
-def _waves(strategy: Strategy, nodes: Sequence[Node]) -> tuple[Wave, ...]:
-    return tuple(
-        Wave(number=number, nodes=tuple(node.name for node in members))
-        for number, members in enumerate(_slices(strategy, spread(nodes)), start=1)
-    )
+def _compile(
+    strategy: Strategy, fleet: Fleet, policy: EnvironmentPolicy, manifest: Manifest | None
+) -> tuple[list[list[Node]], list[Step]]:
+    match strategy:
+        case BlueGreen():
+            return [list(fleet.nodes)], _blue_green(strategy, policy, manifest)
+        case Direct() | Canary() | Rolling():
+            return _in_place(strategy, fleet, policy)
 
 
-def _slices(strategy: Strategy, ordered: Sequence[Node]) -> list[list[Node]]:
+def _blue_green(strategy: BlueGreen, policy: EnvironmentPolicy, manifest: Manifest | None) -> list[Step]:
+    """One wave. What other plans ask people before their second wave, this one asks before the switch."""
+    if manifest is not None and manifest.process is not None and manifest.process.swap == "restart":
+        raise PlanImpossible(
+            f'{manifest.name} has swap = "restart": it binds its own ports and cannot run beside itself;'
+            " use rolling or canary",
+            field="strategy",
+        )
+    early = [Gate(wave=1, rule=rule) for rule in policy.gates if rule.before_wave == 1]
+    late = [Gate(wave=1, rule=rule) for rule in policy.gates if rule.before_wave > 1]
+    steps: list[Step] = [*early, Stage(wave=1), Start(wave=1), Smoke(wave=1), *late, Switch(wave=1)]
+    steps.append(Verify(wave=1))
+    if strategy.watch:
+        steps.append(Bake(wave=1, seconds=strategy.watch))
+    if strategy.analyze:
+        steps.append(Analyze(wave=1, rule=policy.analysis, against="health"))
+    if strategy.keep:
+        steps.append(Keep(wave=1, seconds=strategy.keep))
+    steps.append(Retire(wave=1))
+    return steps
+
+
+def _in_place(
+    strategy: InPlace, fleet: Fleet, policy: EnvironmentPolicy
+) -> tuple[list[list[Node]], list[Step]]:
+    """Slice after slice; one that holds too many nodes of a zone is changed in several waves."""
+    waves: list[list[Node]] = []
+    steps: list[Step] = []
+    slices = _slices(strategy, fleet.nodes)
+    first_zone = zone_of(slices[0][0])
+    for number, members in enumerate(slices, start=1):
+        steps.extend(_gates_before(number, len(waves) + 1, policy))
+        for part in _parts(strategy, members, fleet.nodes):
+            waves.append(part)
+            wave = len(waves)
+            steps.extend((Stage(wave=wave), Activate(wave=wave), Verify(wave=wave)))
+        zonal = isinstance(strategy, Rolling) and strategy.by_zone
+        early = number == 1 or (zonal and zone_of(members[0]) == first_zone)
+        steps.extend(_watch(strategy, policy, fleet, len(waves), early=early, last=number == len(slices)))
+    return waves, steps
+
+
+def _watch(
+    strategy: InPlace, policy: EnvironmentPolicy, fleet: Fleet, wave: int, *, early: bool, last: bool
+) -> list[Step]:
+    """What follows a changed slice: a judgement where there is something to judge, else a bake."""
+    match strategy:
+        case Direct():
+            return []
+        case Rolling():
+            longer = strategy.first_bake is not None and early
+            return _bake(wave, strategy.first_bake if longer else strategy.bake)
+        case Canary():
+            steps = _bake(wave, strategy.first_bake if early else 0)
+            if fleet.measured and not fleet.installed:
+                return [*steps, Analyze(wave=wave, rule=policy.analysis, against="health")]
+            if fleet.measured and not last:
+                return [*steps, Analyze(wave=wave, rule=policy.analysis)]
+            return [*steps, *_bake(wave, strategy.bake)]
+
+
+def _bake(wave: int, seconds: float | None) -> list[Step]:
+    return [Bake(wave=wave, seconds=seconds)] if seconds else []
+
+
+def _parts(strategy: InPlace, members: Sequence[Node], nodes: Sequence[Node]) -> list[list[Node]]:
+    if isinstance(strategy, Rolling) or strategy.max_unavailable is None:
+        return [list(members)]
+    return fill(members, len(members), _limits(strategy.max_unavailable, nodes))
+
+
+def _limits(amount: Amount, nodes: Sequence[Node]) -> dict[str, int]:
+    return zone_limits(nodes, lambda in_zone: resolve(amount, in_zone))
+
+
+def _slices(strategy: InPlace, ordered: Sequence[Node]) -> list[list[Node]]:
     match strategy:
         case Direct():
             return [list(ordered)]
         case Canary():
             return cut(ordered, strategy.shares)
         case Rolling():
-            return fill(
-                ordered,
-                resolve(strategy.batch, len(ordered)),
-                lambda in_zone: resolve(strategy.max_unavailable, in_zone),
-            )
+            size = resolve(strategy.batch, len(ordered))
+            limits = _limits(strategy.max_unavailable, ordered)
+            groups = by_zone(ordered) if strategy.by_zone else [list(ordered)]
+            return [wave for group in groups for wave in fill(group, size, limits)]
 
 
-def _gates_before(wave: int, policy: EnvironmentPolicy) -> list[Step]:
-    return [Gate(wave=wave, rule=rule) for rule in policy.gates if rule.before_wave == wave]
-
-
-def _watch(strategy: Strategy, policy: EnvironmentPolicy, wave: int, *, judged: bool) -> list[Step]:
-    """What follows a changed wave: a judgement where a baseline is left, a health-gated bake elsewhere."""
-    match strategy:
-        case Direct():
-            return []
-        case Canary():
-            if judged:
-                return [Analyze(wave=wave, rule=policy.analysis)]
-            seconds = strategy.bake
-        case Rolling():
-            first = strategy.first_bake if strategy.first_bake is not None else strategy.bake
-            seconds = first if wave == 1 else strategy.bake
-    return [Bake(wave=wave, seconds=seconds)] if seconds else []
+def _gates_before(number: int, wave: int, policy: EnvironmentPolicy) -> list[Step]:
+    return [Gate(wave=wave, rule=rule) for rule in policy.gates if rule.before_wave == number]

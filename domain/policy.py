@@ -9,10 +9,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from domain.base import Strict
+from domain.health import HealthLimits
 from domain.judging import Thresholds
 from domain.names import EnvironmentName, GateName
 from domain.roles import Role
-from domain.strategy import Canary, Direct, Rolling, Strategy
+from domain.strategy import BlueGreen, Canary, Direct, Rolling, Strategy
 
 Duration = Annotated[float, Field(gt=0, le=90 * 86400)]
 
@@ -44,6 +45,7 @@ class AnalysisRule(Strict):
         duration: how long to look; interval: how often; warm_up: what to leave out after the switch.
         extensions: how many further durations an inconclusive analysis may take.
         on_inconclusive: what then: hold for a person, or roll back. Inconclusive never promotes.
+        health: the limits where nothing is left to compare with: on a first install, after a switch of all.
     """
 
     judge: Literal["threshold"] = "threshold"
@@ -53,6 +55,7 @@ class AnalysisRule(Strict):
     extensions: int = Field(default=1, ge=0, le=100)
     on_inconclusive: Literal["hold", "rollback"] = "hold"
     thresholds: Thresholds = Thresholds()
+    health: HealthLimits = HealthLimits()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -147,5 +150,5 @@ def default_policy(environment: str) -> EnvironmentPolicy:
     if environment == "qa":
         return EnvironmentPolicy(strategy=Rolling())
     if environment == "staging":
-        return EnvironmentPolicy()
+        return EnvironmentPolicy(strategy=BlueGreen())
     return EnvironmentPolicy(gates=(GateRule(name="promotion"),))

@@ -20,9 +20,10 @@ def resolve(amount: Amount, total: int) -> int:
 
 
 class Direct(Strict):
-    """All nodes at once."""
+    """All nodes at once; with `max_unavailable`, in as many waves as that takes (see Rolling)."""
 
     kind: Literal["direct"] = "direct"
+    max_unavailable: Amount | None = None
 
 
 class Canary(Strict):
@@ -31,11 +32,16 @@ class Canary(Strict):
     Attributes:
         shares: cumulative percent of the nodes after each wave; ends at 100.
         bake: seconds to let the last wave run, health-gated, where no baseline is left to judge against.
+        first_bake: seconds that the first wave runs, health-gated, before it is judged.
+        max_unavailable: see Rolling; a share with more nodes of a zone than that is changed in several waves,
+            and judged after the last of them. None sets no limit.
     """
 
     kind: Literal["canary"] = "canary"
     shares: tuple[Percent, ...] = Field(default=(10, 30, 50, 100), min_length=1, max_length=50)
     bake: Bake = 60
+    first_bake: Bake = 0
+    max_unavailable: Amount | None = None
 
     @model_validator(mode="after")
     def _grows_to_all(self) -> Self:
@@ -53,7 +59,9 @@ class Rolling(Strict):
             zone's nodes; a zone never has more of its nodes in change than that. Nodes without a zone label
             count as one zone.
         bake: seconds that each batch runs, health-gated, before the next.
-        first_bake: the same after the first batch, where a longer look pays.
+        first_bake: the same after the first batch, where a longer look pays; with `by_zone`, after each
+            batch of the first zone.
+        by_zone: one zone after the other, never two in one batch.
     """
 
     kind: Literal["rolling"] = "rolling"
@@ -61,6 +69,23 @@ class Rolling(Strict):
     max_unavailable: Amount = 1
     bake: Bake = 30
     first_bake: Bake | None = None
+    by_zone: bool = False
 
 
-Strategy = Annotated[Direct | Canary | Rolling, Field(discriminator="kind")]
+class BlueGreen(Strict):
+    """The release complete beside what runs, on every node; tested there; then all nodes switched at once.
+
+    Attributes:
+        watch: seconds to let it run, health-gated, right after the switch.
+        analyze: judge the nodes after the switch too, by their own health: all have changed, so that there
+            is nothing else to compare with.
+        keep: seconds after that for which what was replaced runs on, for an instant return.
+    """
+
+    kind: Literal["blue-green"] = "blue-green"
+    watch: Bake = 60
+    analyze: bool = False
+    keep: Bake = 600
+
+
+Strategy = Annotated[Direct | Canary | Rolling | BlueGreen, Field(discriminator="kind")]

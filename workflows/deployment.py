@@ -23,7 +23,8 @@ from domain.messages import (
     StatusView,
 )
 from domain.names import rollback_id
-from domain.plan import Activate, Analyze, Bake, Gate, Plan, Stage, Step, Verify
+from domain.plan import Analyze, Bake, Gate, Plan, Step
+from domain.steps import TOUCHING, Keep, Pause
 from workflows.causes import cause_of, code_of
 from workflows.controls import Commanded, Halted
 from workflows.gates import pass_gate
@@ -33,10 +34,10 @@ from workflows.options import PLANNING
 from workflows.rollback import RollbackWorkflow
 from workflows.rollout import Rollout
 from workflows.tasks import to_the_end
-from workflows.waves import bake, on_wave
+from workflows.waves import bake, keep, perform, rest
 
 with workflow.unsafe.imports_passed_through():
-    from activities.orders import Nodes, Planning
+    from activities.orders import Planning
 
 
 @workflow.defn
@@ -93,17 +94,17 @@ class DeploymentWorkflow(Commanded):
         match step:
             case Gate():
                 await pass_gate(self._rollout, plan, step)
-            case Stage():
-                await on_wave(self._rollout, plan, step.wave, Phase.STAGING, Nodes.stage)
-            case Activate():
-                self._touched = True
-                await on_wave(self._rollout, plan, step.wave, Phase.ACTIVATING, Nodes.activate)
-            case Verify():
-                await on_wave(self._rollout, plan, step.wave, Phase.VERIFYING, Nodes.verify)
             case Bake():
                 await bake(self._rollout, plan, step)
             case Analyze():
                 await analyze(self._rollout, plan, step)
+            case Keep():
+                await keep(self._rollout, plan, step)
+            case Pause():
+                await rest(self._rollout, step)
+            case _:
+                self._touched = self._touched or step.kind in TOUCHING
+                await perform(self._rollout, plan, step)
 
     async def _safe_point(self) -> None:
         """Between two steps: what was ordered is heeded; a pause holds here."""

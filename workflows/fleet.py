@@ -89,6 +89,7 @@ def wave_operation(operation: Any, *, plan: Plan, wave: int, deployment: str, fe
             release=plan.release,
             fence=fence,
             deadline=plan.deadlines.node,
+            beside=plan.beside(wave),
         )
         outcome: NodesOutcome = await workflow.execute_activity_method(
             operation, order, summary=clip(f"{named(batch)}, wave {wave}"), **options

@@ -16,7 +16,7 @@ BASELINE_NODES = 200  # more concurrent baseline nodes than this make no verdict
 
 
 async def analyze(rollout: Rollout, plan: Plan, step: Analyze) -> None:
-    """All nodes changed so far against those not changed yet.
+    """All nodes changed so far, against those not changed yet or by their own health.
 
     Raises:
         Halted: the verdict turns the rollout back.
@@ -30,7 +30,8 @@ async def analyze(rollout: Rollout, plan: Plan, step: Analyze) -> None:
         wave=step.wave,
         module=plan.release.module,
         canary=rollout.changed_by(plan, step.wave),
-        baseline=plan.remaining_after(step.wave)[:BASELINE_NODES],
+        baseline=plan.remaining_after(step.wave)[:BASELINE_NODES] if step.against == "baseline" else (),
+        against=step.against,
         canary_version=plan.release.version,
         rule=step.rule,
         subject=f"{plan.release}, wave {step.wave} of {len(plan.waves)}",

@@ -1,14 +1,15 @@
 """Waves: one operation on the nodes that change together, within the failure budget; and their bake."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from temporalio import workflow
 
 from domain.console import count
 from domain.deployment import Cause, CauseKind, Phase
 from domain.messages import NodesOutcome
-from domain.plan import Bake, Plan
+from domain.plan import Bake, Plan, Step
+from domain.steps import Keep, Pause
 from workflows.controls import Halted
 from workflows.fleet import Work, drive, wave_operation
 from workflows.rollout import Rollout
@@ -17,15 +18,42 @@ with workflow.unsafe.imports_passed_through():
     from activities.orders import Nodes
 
 
-async def on_wave(rollout: Rollout, plan: Plan, wave: int, phase: Phase, operation: Any) -> None:
+# What each of the steps that are one operation per node does, and under which phase and words it is shown.
+_OPERATIONS: Final[dict[str, tuple[Phase, Any, str]]] = {
+    "stage": (Phase.STAGING, Nodes.stage, "staging"),
+    "start": (Phase.STAGING, Nodes.start, "starting beside, in"),
+    "smoke": (Phase.VERIFYING, Nodes.smoke, "smoke-testing"),
+    "activate": (Phase.ACTIVATING, Nodes.activate, "activating"),
+    "switch": (Phase.ACTIVATING, Nodes.switch, "switching"),
+    "verify": (Phase.VERIFYING, Nodes.verify, "verifying"),
+    "retire": (Phase.VERIFYING, Nodes.settle, "retiring what was replaced in"),
+}
+
+
+async def perform(rollout: Rollout, plan: Plan, step: Step) -> None:
+    """A step that is one operation on each node of its wave.
+
+    Raises:
+        Halted: too many nodes have failed.
+    """
+    phase, operation, doing = _OPERATIONS[step.kind]
+    await on_wave(rollout, plan, step.wave, phase, operation, doing=doing)
+
+
+async def on_wave(
+    rollout: Rollout, plan: Plan, wave: int, phase: Phase, operation: Any, *, doing: str = ""
+) -> None:
     """One operation on the wave's nodes that have not failed yet, within the failure budget.
+
+    `doing` says what it is where the phase's name does not.
 
     Raises:
         Halted: too many nodes have failed.
     """
     nodes = rollout.able(plan.wave(wave).nodes)
+    what = doing or str(phase)
     await rollout.board.enter(
-        phase, f"{phase} wave {wave} of {len(plan.waves)}: {count(len(nodes), 'node')}", wave=wave
+        phase, f"{what} wave {wave} of {len(plan.waves)}: {count(len(nodes), 'node')}", wave=wave
     )
     before = len(rollout.failed)
 
@@ -42,9 +70,9 @@ async def on_wave(rollout: Rollout, plan: Plan, wave: int, phase: Phase, operati
         return
     rollout.failed.update({failure.node: failure for failure in outcome.failures})
     words = "; ".join(f"{failure.node}: {failure.message}" for failure in outcome.failures[:20])
-    await rollout.board.nodes_failed(f"{phase} failed on {words}", wave)
+    await rollout.board.nodes_failed(f"{what} failed on {words}", wave)
     if too_many(len(outcome.failures), outcome.done + len(outcome.failures)):
-        raise Halted(Cause(kind=CauseKind.NODE_FAILURES, message=f"{phase} failed on {words}"))
+        raise Halted(Cause(kind=CauseKind.NODE_FAILURES, message=f"{what} failed on {words}"))
 
 
 async def bake(rollout: Rollout, plan: Plan, step: Bake) -> None:
@@ -57,3 +85,37 @@ async def bake(rollout: Rollout, plan: Plan, step: Bake) -> None:
     pause = workflow.sleep(timedelta(seconds=step.seconds), summary=f"bake wave {step.wave}")
     await rollout.attend(pause, skippable=True)
     await on_wave(rollout, plan, step.wave, Phase.VERIFYING, Nodes.verify)
+
+
+async def keep(rollout: Rollout, plan: Plan, step: Keep) -> None:
+    """What was replaced stays for an instant return; then the nodes are read back.
+
+    Raises:
+        Halted: too many nodes have failed.
+    """
+    message = f"wave {step.wave}: what ran before is kept {step.seconds:.0f} s for an instant return"
+    await rollout.board.enter(Phase.BAKING, message, wave=step.wave)
+    pause = workflow.sleep(timedelta(seconds=step.seconds), summary=f"keep what wave {step.wave} replaced")
+    await rollout.attend(pause, skippable=True)
+    await on_wave(rollout, plan, step.wave, Phase.VERIFYING, Nodes.verify)
+
+
+async def rest(rollout: Rollout, step: Pause) -> None:
+    """Hold until a person resumes or promotes; with a time, at most so long."""
+    until = f", {step.seconds:.0f} s at most" if step.seconds is not None else ""
+    rollout.controls.paused_by = f"the plan pauses after wave {step.wave}{until}"
+    await rollout.board.enter(
+        Phase.PAUSED, rollout.controls.paused_by, wave=step.wave, waiting_for="a person: resume or abort"
+    )
+    limit = timedelta(seconds=step.seconds) if step.seconds is not None else None
+    with rollout.deadline.held():
+        resumed = _resumed(rollout, limit)
+        await rollout.attend(resumed, skippable=True)
+    rollout.controls.paused_by = None
+
+
+async def _resumed(rollout: Rollout, limit: timedelta | None) -> None:
+    try:
+        await workflow.wait_condition(lambda: not rollout.controls.paused, timeout=limit)
+    except TimeoutError:
+        return

@@ -150,6 +150,7 @@ async def plan_deployment(body: NewDeployment, caller: Deployer, hands: Hands) -
         running={each.node.name: _version_of(each, body.module) for each in fleet},
         strategy=own_parameters(policy, body.strategy) or policy.strategy,
         policy=policy,
+        manifest=release.manifest,
     )
     return preview(plan, fleet)
 

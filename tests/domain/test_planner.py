@@ -1,5 +1,7 @@
 """Plans: every node once, every class early, small histories."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from pydantic import ValidationError
 
 from domain.errors import PlanImpossible
 from domain.node import CLASS_LABELS, Node
-from domain.placement import cut, fill, spread
+from domain.placement import cut, fill, spread, zone_limits
 from domain.plan import Analyze, Bake, Gate, Plan, batches
 from domain.planner import make_plan
 from domain.policy import EnvironmentPolicy, GateRule, default_policy
@@ -29,7 +31,7 @@ def fleet(count: int, zones: int = 3) -> list[Node]:
     ]
 
 
-def plan_for(count: int, *, strategy=None, policy=None, running: str | None = "1.0.0") -> Plan:
+def plan_for(count: int, *, strategy=None, policy=None, running: str | None = "1.0.0", manifest=None) -> Plan:
     nodes = fleet(count)
     return make_plan(
         tenant="acme",
@@ -39,6 +41,7 @@ def plan_for(count: int, *, strategy=None, policy=None, running: str | None = "1
         running={node.name: running for node in nodes},
         strategy=strategy or Canary(),
         policy=policy or default_policy("production"),
+        manifest=manifest,
     )
 
 
@@ -63,11 +66,12 @@ def test_direct_is_one_wave_without_gate_or_wait():
     assert [step.kind for step in plan.steps] == ["stage", "activate", "verify"]
 
 
-def test_a_first_install_runs_the_steps_too_with_a_bake_where_there_is_no_baseline():
+def test_a_first_install_runs_the_steps_too_judged_by_its_own_health():
     plan = plan_for(10, running=None)
     assert plan.replaces is None
-    assert not [step for step in plan.steps if isinstance(step, Analyze)]
-    assert len([step for step in plan.steps if isinstance(step, Bake)]) == len(plan.waves)
+    looks = [step for step in plan.steps if isinstance(step, Analyze)]
+    assert [(step.wave, step.against) for step in looks] == [(wave, "health") for wave in range(1, 5)]
+    assert [len(wave.nodes) for wave in plan.waves] == [1, 2, 2, 5]
 
 
 def test_a_gate_before_the_first_wave_comes_before_anything_moves():
@@ -165,12 +169,36 @@ def test_an_amount_that_cannot_be_is_refused(amount):
 @settings(max_examples=80, deadline=None)
 def test_a_rolling_wave_never_exceeds_its_batch_nor_a_zones_share(count, zones, batch, per_zone):
     nodes = fleet(count, zones)
-    waves = fill(spread(nodes), batch, lambda _: per_zone)
+    waves = fill(spread(nodes), batch, zone_limits(nodes, lambda _: per_zone))
     assert sorted(node.name for wave in waves for node in wave) == [node.name for node in nodes]
     for wave in waves:
         names = [node.labels["zone"] for node in wave]
         assert len(wave) <= batch
         assert max(names.count(zone) for zone in names) <= per_zone
+
+
+@given(
+    count=st.integers(1, 60),
+    amount=st.one_of(st.integers(1, 8), st.sampled_from(["10%", "34%", "50%"])),
+    strategy=st.sampled_from([Direct(), Canary(), Canary(shares=(100,)), Rolling(batch=50)]),
+)
+@settings(max_examples=80, deadline=None)
+def test_no_wave_that_changes_in_place_takes_more_of_a_zone_than_it_may(count, amount, strategy):
+    chosen = strategy.model_copy(update={"max_unavailable": amount})
+    plan = plan_for(count, strategy=chosen, policy=EnvironmentPolicy())
+    zones = {node.name: node.labels["zone"] for node in fleet(count)}
+    sizes = Counter(zones.values())
+    assert sorted(plan.nodes) == sorted(zones)
+    for wave in plan.waves:
+        for zone, taken in Counter(zones[name] for name in wave.nodes).items():
+            assert taken <= resolve(amount, sizes[zone])
+
+
+def test_a_share_with_too_many_nodes_of_a_zone_is_judged_after_the_last_of_its_waves():
+    plan = plan_for(12, strategy=Canary(shares=(25, 100), max_unavailable=1), policy=EnvironmentPolicy())
+    assert [len(wave.nodes) for wave in plan.waves] == [3, 3, 3, 3]
+    watched = [(step.kind, step.wave) for step in plan.steps if step.kind in ("analyze", "bake")]
+    assert watched == [("analyze", 1), ("bake", 4)]
 
 
 def test_a_plan_for_ten_thousand_nodes_covers_each_once():

@@ -31,7 +31,7 @@ from domain.names import (
     rollback_id,
 )
 from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
-from domain.strategy import Canary, Direct, Rolling
+from domain.strategy import BlueGreen, Canary, Direct, Rolling
 from runtime.temporal import server_program, workflow_runner
 from tests.workflows.world import World
 from workflows import ALL_WORKFLOWS
@@ -142,6 +142,17 @@ async def record(client: Client) -> None:
     async with lane(client, "rolling", world, "d-rolling"):
         pass
     await save(client, deployment_workflow_id("d-rolling"), "rolling")
+
+    world = World(policy=GATED, strategy=BlueGreen(watch=0.2, analyze=True, keep=0.2))
+    async with lane(client, "blue-green", world, "d-green"):
+        await vote(client, world, "d-green", "approve")
+    await save(client, deployment_workflow_id("d-green"), "blue-green")
+    await save(client, analysis_id("d-green", 1), "health")
+
+    world = World(policy=GATED, strategy=BlueGreen(watch=0.2, keep=0.2))
+    async with lane(client, "blue-green-rejected", world, "d-no-green"):
+        await vote(client, world, "d-no-green", "reject")
+    await save(client, deployment_workflow_id("d-no-green"), "blue-green-rejected")
 
     world = World(
         policy=EnvironmentPolicy(analysis=QUICK, unsigned_votes=True),

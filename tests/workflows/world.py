@@ -63,6 +63,8 @@ class World:
     verdict: Callable[[Look], Outcome] = lambda _look: Outcome.PASS
     blocked: asyncio.Event | None = None
     starts: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)
+    orders: list[tuple[str, NodesOrder]] = field(default_factory=list)
     lane_looks: int = 0
     withdrawn: bool = False
 
@@ -131,8 +133,10 @@ class World:
 
     async def _each(self, action: str, order: NodesOrder | RevertOrder, version: str | None) -> NodesOutcome:
         failures = []
+        if isinstance(order, NodesOrder):
+            self.orders.append((action, order))
         for node in order.nodes:
-            if self.blocked is not None and action == "activate":
+            if self.blocked is not None and action in ("activate", "switch"):
                 self.starts.append(node)
                 while not self.blocked.is_set():
                     activity.heartbeat()
@@ -157,8 +161,28 @@ class World:
     async def verify(self, order: NodesOrder) -> NodesOutcome:
         return await self._each("verify", order, None)
 
+    @activity.defn(name="start")
+    async def start(self, order: NodesOrder) -> NodesOutcome:
+        self.touched += [node for node in order.nodes if node not in self.touched]
+        self.beside += [node for node in order.nodes if node not in self.beside]
+        return await self._each("start", order, None)
+
+    @activity.defn(name="smoke")
+    async def smoke(self, order: NodesOrder) -> NodesOutcome:
+        return await self._each("smoke", order, None)
+
+    @activity.defn(name="switch")
+    async def switch(self, order: NodesOrder) -> NodesOutcome:
+        return await self._each("switch", order, order.release.version)
+
+    @activity.defn(name="settle")
+    async def settle(self, order: NodesOrder) -> NodesOutcome:
+        self.beside = [node for node in self.beside if node not in order.nodes]
+        return await self._each("settle", order, None)
+
     @activity.defn(name="revert")
     async def revert(self, order: RevertOrder) -> NodesOutcome:
+        self.beside = [node for node in self.beside if node not in order.nodes]
         return await self._each("revert", order, "1.0.0")
 
     @activity.defn(name="verify_reverted")
@@ -213,6 +237,10 @@ class World:
             self.stage,
             self.activate,
             self.verify,
+            self.start,
+            self.smoke,
+            self.switch,
+            self.settle,
             self.revert,
             self.verify_reverted,
             self.look,
