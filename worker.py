@@ -12,6 +12,7 @@ import sys
 from temporalio.worker import Worker
 
 from activities.errors import ErrorInterceptor
+from activities.origin import OriginInterceptor
 from activities.registry import Holdings, control_activities, node_activities
 from clients.agent import AgentClient
 from clients.providers.http import ProviderHttp
@@ -57,7 +58,7 @@ async def work(settings: WorkerSettings) -> None:
             workflows=ALL_WORKFLOWS,
             activities=control_activities(held),
             workflow_runner=workflow_runner(),
-            interceptors=[ErrorInterceptor()],
+            interceptors=[ErrorInterceptor(), OriginInterceptor()],
             max_concurrent_activities=RECORDS_AT_ONCE,
             **worker_tuning(),
         )
@@ -65,7 +66,7 @@ async def work(settings: WorkerSettings) -> None:
             client,
             task_queue=NODE_QUEUE,
             activities=node_activities(held),
-            interceptors=[ErrorInterceptor()],
+            interceptors=[ErrorInterceptor(), OriginInterceptor()],
             max_concurrent_activities=BATCHES_AT_ONCE,
             **worker_tuning(),
         )

@@ -29,7 +29,9 @@ async def _caller(
     hands: Hands, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_person)], request: Request
 ) -> Caller:
     standings: Standings = request.app.state.standings
-    return await standings.caller(hands, _token(bearer))
+    caller = await standings.caller(hands, _token(bearer))
+    request.state.caller = caller  # for the audit trail, should the request be refused
+    return caller
 
 
 def _token(bearer: HTTPAuthorizationCredentials | None) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 from fastapi import FastAPI
 
 from api import policies, problems
+from api.audit import Recorder
 from api.identity import Standings
 from api.links import PREFIX
 from api.metrics import Metrics
@@ -13,6 +14,7 @@ from api.middleware import BodyLimit, Tracing
 from api.problems import Problem
 from api.routes import (
     approvals,
+    audit,
     auth,
     clusters,
     commands,
@@ -29,7 +31,7 @@ from api.services import Services
 
 MAX_BODY_BYTES = 1 << 20  # of anything but a bundle
 # What the API offers; each route in these declares who may use it.
-ROOMS: Final = (auth, people, keys, deployments, commands, events, approvals, modules, clusters, nodes)
+ROOMS: Final = (auth, people, keys, deployments, commands, events, approvals, modules, clusters, nodes, audit)
 OUTSIDE: Final = (health, discovery)
 _ERRORS: dict[int | str, dict[str, object]] = {
     "4XX": {"model": Problem, "description": "A problem document (RFC 9457)."},
@@ -63,6 +65,7 @@ def create_app(services: Services) -> FastAPI:
     def limit_of(path: str) -> int:
         return bundle_bytes if path == bundles else MAX_BODY_BYTES
 
+    app.add_middleware(Recorder)
     app.add_middleware(BodyLimit, limit_of=limit_of)
     app.add_middleware(Tracing, metrics=app.state.metrics)
     return app

@@ -11,8 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import Metrics
+from domain.audit import Origin
+from store.audit import ORIGIN
 
 # W3C Trace Context: version, trace id, parent id, flags.
+_LONGEST_AGENT = 200  # characters
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
 
 
@@ -31,6 +34,7 @@ class Tracing:
         given = _TRACEPARENT.match(Headers(scope=scope).get("traceparent", ""))
         trace_id = given.group(1) if given else secrets.token_hex(16)
         scope.setdefault("state", {})["trace_id"] = trace_id
+        came_from = ORIGIN.set(_origin(scope, trace_id))
         status = HTTPStatus.INTERNAL_SERVER_ERROR.value
         began = time.perf_counter()
 
@@ -44,8 +48,20 @@ class Tracing:
         try:
             await self._app(scope, receive, send_traced)
         finally:
+            ORIGIN.reset(came_from)
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.request(scope["method"], route, status, time.perf_counter() - began)
+
+
+def _origin(scope: Scope, trace_id: str) -> Origin:
+    """What the audit trail says of where the request came from; headers about that are not believed."""
+    headers, client = Headers(scope=scope), scope.get("client")
+    return Origin(
+        address=str(client[0]) if client else "",
+        agent=headers.get("user-agent", "")[:_LONGEST_AGENT],
+        trace=trace_id,
+        correlation=headers.get("x-correlation-id", "")[:_LONGEST_AGENT],
+    )
 
 
 class BodyLimit:

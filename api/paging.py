@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import re
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -45,6 +46,20 @@ def name_after(cursor: str | None) -> str | None:
         InvalidInput: the cursor is not one of ours.
     """
     return _parts(cursor, 1)[0] if cursor else None
+
+
+def number_after(cursor: str | None) -> int | None:
+    """The position in a list that is ordered by number.
+
+    Raises:
+        InvalidInput: the cursor is not one of ours.
+    """
+    if cursor is None:
+        return None
+    [number] = _parts(cursor, 1)
+    if not re.fullmatch(r"[0-9]{1,18}", number):
+        raise _foreign()
+    return int(number)
 
 
 def time_and_names(cursor: str | None, names: int) -> tuple[Any, ...] | None:

@@ -13,6 +13,7 @@ from sqlalchemy import exc as sql
 from starlette.exceptions import HTTPException
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.audit import record_refusal
 from domain import errors
 from runtime.oidc import IssuerUnavailable
 
@@ -98,6 +99,7 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
     status = status_of(error)
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         return await _unexpected(request, error)
+    await record_refusal(request, status, error.code)
     return _answer(request, status, error.code, error.message, field=error.field)
 
 
@@ -108,6 +110,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
         FieldError(field=_field(each["loc"]), code=each["type"], message=each["msg"])
         for each in error.errors()
     ]
+    await record_refusal(request, HTTPStatus.UNPROCESSABLE_ENTITY, errors.InvalidInput.code)
     told = "; ".join(f"{each.field}: {each.message}" for each in found)
     return _answer(
         request,

@@ -80,6 +80,18 @@ class ApiClient:
         """The decoded answer to a POST of files (multipart/form-data)."""
         return self._ask("POST", path, files=parts)
 
+    def download(self, path: str, target: Path, **query: str) -> int:
+        """Write the answer to a GET into a file as it comes; its size in bytes."""
+        try:
+            with self._http.stream("GET", path, headers=self._authorization(), params=query) as answer:
+                if answer.is_error:
+                    answer.read()
+                    self._decoded(answer)
+                with target.open("wb") as file:
+                    return sum(file.write(part) for part in answer.iter_bytes())
+        except httpx.TransportError as error:
+            raise Unreachable(f"{self.target.url} broke off: {error or type(error).__name__}") from error
+
     def sign_in(self, username: str, password: str) -> str:
         """A bearer token for this user."""
         answer = self._send("POST", "/auth/token", json={"username": username, "password": password})

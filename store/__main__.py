@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from domain.errors import HotswapError
+from store import audit_months, schema
 from store import bootstrap as first
-from store import schema
 from store.database import Database
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -26,6 +26,16 @@ def upgrade(migration_database_url: OwnerUrl) -> None:
     """Bring the database to the newest version."""
     schema.upgrade(migration_database_url)
     typer.echo("the database is up to date")
+
+
+@app.command()
+def audit_retention(
+    migration_database_url: OwnerUrl,
+    keep_months: Annotated[int, typer.Option(min=1, help="How many whole months stay.")],
+) -> None:
+    """Drop the months of the audit trail that are older than so many months."""
+    dropped = audit_months.drop_old(migration_database_url, keep_months=keep_months)
+    typer.echo(f"dropped: {', '.join(dropped) or 'nothing'}")
 
 
 @app.command()

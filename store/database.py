@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
+from store import audit
 from store.roles import SYSTEM, TENANT_SETTING
 
 POOL_WAIT = 10.0  # seconds to wait for a free connection before an error says so
@@ -25,6 +26,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.url = url
         self._engine = create_async_engine(
             url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=POOL_WAIT, pool_pre_ping=True
         )
@@ -34,11 +36,13 @@ class Database:
     async def transaction(self, tenant: str) -> AsyncIterator[AsyncSession]:
         """A tenant's transaction: committed when the block ends, rolled back when it raises.
 
-        Rows of other tenants are not there for it, and cannot be written.
+        Rows of other tenants are not there for it, and cannot be written. What was noted for the audit
+        trail is written last, with all the rest or not at all.
         """
         async with self._sessions() as session, session.begin():
             await session.execute(_ENTER, {"tenant": tenant})
             yield session
+            await audit.write(session)
 
     @asynccontextmanager
     async def system(self) -> AsyncIterator[AsyncSession]:

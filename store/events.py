@@ -7,7 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from domain.audit import note_of_event
 from domain.events import EventKind
+from store import audit
 from store.records import StoredEvent
 from store.tables import EventRow
 
@@ -21,7 +23,7 @@ async def append(
     kind: EventKind,
     payload: Mapping[str, Any],
 ) -> bool:
-    """Write an event once per key; False when the key is there already.
+    """Write an event once per key, and its entry in the audit trail; False when the key is there already.
 
     The caller holds the deployment's row lock, so that ids grow in the order of commits and a reader who
     goes on from the last id it saw misses nothing.
@@ -32,7 +34,11 @@ async def append(
         .on_conflict_do_nothing(index_elements=["tenant", "deployment", "key"])
         .returning(EventRow.id)
     )
-    return (await session.execute(statement)).first() is not None
+    fresh = (await session.execute(statement)).first() is not None
+    entry = note_of_event(kind, "deployment", deployment, dict(payload))
+    if fresh and entry is not None:
+        audit.note(session, entry)
+    return fresh
 
 
 async def after(

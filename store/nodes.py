@@ -35,6 +35,12 @@ async def get(session: AsyncSession, tenant: str, node: str) -> StoredNode:
     return _stored(*found)
 
 
+async def find(session: AsyncSession, tenant: str, node: str) -> Node | None:
+    """What is known of a node, if anything is; its row is locked until the transaction ends."""
+    row = await session.get(NodeRow, (tenant, node), with_for_update=True)
+    return _node(row) if row is not None else None
+
+
 async def list_page(
     session: AsyncSession,
     tenant: str,

@@ -8,10 +8,12 @@ from typing import Final
 
 from sqlalchemy import Connection, Table, text
 
+from store.metadata import METADATA
 from store.roles import APPLICATION, SYSTEM, SYSTEM_DROPS, SYSTEM_READS, TENANT_SETTING
-from store.tables import Table as Base
 
 _EVERYTHING: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+# The audit trail grows through the function audit_append, and is otherwise read only.
+_LESS: Final = {"audit": ("SELECT",), "audit_heads": ("SELECT",)}
 
 
 def tenant_column(table: Table) -> str:
@@ -21,7 +23,7 @@ def tenant_column(table: Table) -> str:
 
 def secure(connection: Connection) -> None:
     """Switch row-level security on, for the owner too, and give each role what it may do and no more."""
-    for table in Base.metadata.sorted_tables:
+    for table in METADATA.sorted_tables:
         mine = f"{tenant_column(table)} = current_setting('{TENANT_SETTING}', true)"
         policies = {"tenant_isolation": f"FOR ALL TO PUBLIC USING ({mine}) WITH CHECK ({mine})"}
         if table.name in SYSTEM_READS:
@@ -56,7 +58,7 @@ def _present(connection: Connection, table: str) -> list[str]:
 def _grants(table: str) -> list[str]:
     given = [
         f"REVOKE ALL ON {table} FROM PUBLIC, {APPLICATION}, {SYSTEM}",
-        f"GRANT {', '.join(_EVERYTHING)} ON {table} TO {APPLICATION}",
+        f"GRANT {', '.join(_LESS.get(table, _EVERYTHING))} ON {table} TO {APPLICATION}",
     ]
     if table in SYSTEM_READS:
         given.append(f"GRANT SELECT ({', '.join(SYSTEM_READS[table])}) ON {table} TO {SYSTEM}")

@@ -11,9 +11,11 @@ from pydantic import BaseModel, StringConstraints
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.access import Approver, Caller, Viewer
+from api.audit import done, record
 from api.paging import PageOf, PageQuery, cursor_of, time_and_names
 from api.services import Hands, Services
 from api.views.gate import GateView
+from domain.audit import AuditCategory, AuditNote
 from domain.base import Strict
 from domain.errors import Conflict, Forbidden
 from domain.gate import COMMENT_LIMIT, Ballot, Claims, Decision, Refusal
@@ -93,6 +95,7 @@ async def mint(approval: str, body: TokenOrder, caller: Approver, hands: Hands, 
     """A token to vote with from the Temporal console or CLI: once, within ten minutes."""
     stored = await _open_poll(hands, caller, approval)
     minted, ballot = _ballot(hands, caller, stored, body.decision, body.comment)
+    await record(hands, caller, _said(caller, "vote-token.minted", stored.id, ballot))
     response.headers["Cache-Control"] = "no-store"
     return Ticket(
         token=minted.token,
@@ -106,6 +109,7 @@ async def _vote(hands: Services, caller: Caller, approval: str, decision: Decisi
     """Send the same signal that the console would; a vote that cannot count is refused at once."""
     stored = await _open_poll(hands, caller, approval)
     _, ballot = _ballot(hands, caller, stored, decision, comment)
+    await record(hands, caller, _said(caller, "vote.sent", stored.id, ballot))
     try:
         await hands.temporal.get_workflow_handle(stored.id).signal(decision, ballot)
     except RPCError as error:
@@ -113,6 +117,13 @@ async def _vote(hands: Services, caller: Caller, approval: str, decision: Decisi
             raise Conflict(f"{approval} is closed") from error
         raise
     return VoteSent(id=stored.id, decision=decision, approver=caller.username)
+
+
+def _said(caller: Caller, action: str, approval: str, ballot: Ballot) -> AuditNote:
+    after = {"decision": ballot.decision}
+    return done(
+        caller, action, AuditCategory.APPROVAL, "approval", approval, reason=ballot.comment, after=after
+    )
 
 
 def _ballot(

@@ -8,9 +8,11 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.access import PolicySetter, Resolver, Viewer
+from api.audit import done
 from api.lanes import wake
 from api.services import Hands, Services
 from api.views.fleet import ClusterDetail, ClusterItem, ClusterMetrics, ModuleWindow, cluster
+from domain.audit import AuditCategory
 from domain.base import Strict
 from domain.errors import NodeError, NodeUnreachable
 from domain.names import ModuleName
@@ -18,7 +20,7 @@ from domain.node import Node
 from domain.policy import EnvironmentPolicy
 from domain.windows import reduce_samples
 from domain.wire import ModuleReport
-from store import environments, lanes, nodes, requirements
+from store import audit, environments, lanes, nodes, requirements
 
 router = APIRouter(prefix="/clusters", tags=["clusters"])
 
@@ -129,5 +131,18 @@ async def set_policy(
     """Replace the policy; deployments that have their plan keep it."""
     async with hands.database.transaction(caller.tenant) as session:
         await requirements.check_policy(session, caller.tenant, environment, body)
+        before = await environments.policy(session, caller.tenant, environment)
         await environments.set_policy(session, caller.tenant, environment, body)
+        audit.note(
+            session,
+            done(
+                caller,
+                "policy.set",
+                AuditCategory.ENVIRONMENT,
+                "environment",
+                environment,
+                before=before.model_dump(mode="json"),
+                after=body.model_dump(mode="json"),
+            ),
+        )
     return await get_cluster(environment, caller, hands)

@@ -9,9 +9,11 @@ from pydantic import StringConstraints
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.access import Aborter, Caller, Pauser, Promoter, Resumer, Undoer
+from api.audit import done, record
 from api.routes.deployments import accepted, shown
 from api.services import Hands, Services
 from api.views.deployment import DeploymentDetail
+from domain.audit import AuditCategory
 from domain.base import Strict
 from domain.command import CommandBody, CommandName
 from domain.deployment import Cause, CauseKind, Phase
@@ -123,6 +125,10 @@ async def _order(
     )
     body = CommandBody(actor=caller.username, reason=reason, token=minted.token)
     handle = hands.temporal.get_workflow_handle(deployment_workflow_id(deployment))
+    sent = done(
+        caller, f"{command}.ordered", AuditCategory.DEPLOYMENT, "deployment", deployment, reason=reason
+    )
+    await record(hands, caller, sent)
     try:
         await handle.signal(command, body)
     except RPCError as error:

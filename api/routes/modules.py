@@ -14,17 +14,19 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from api.access import Caller, Pusher, Viewer
+from api.audit import done
 from api.paging import PageOf, PageQuery, cursor_of, time_and_names
 from api.services import Hands, Services
 from api.views.fleet import ReleaseView
 from bundles.archive import Limits, inspect
 from bundles.signature import Signer, verify
 from bundles.trust import TrustStore
+from domain.audit import AuditCategory
 from domain.errors import BundleTooLarge, InvalidInput, NotFound
 from domain.manifest import Manifest
 from domain.names import ModuleName
 from domain.release import ReleaseRef
-from store import releases
+from store import audit, releases
 
 router = APIRouter(prefix="/modules", tags=["modules"])
 
@@ -92,6 +94,13 @@ async def push(request: Request, caller: Pusher, hands: Hands, response: Respons
             pushed_by=caller.username,
         )
         stored = await releases.get(session, caller.tenant, ref.module, ref.version)
+        if fresh:
+            after = {"digest": ref.digest, "signer": signer.subject, "size": size}
+            name = f"{ref.module}@{ref.version}"
+            audit.note(
+                session,
+                done(caller, "release.pushed", AuditCategory.RELEASE, "release", name, after=after),
+            )
     if not fresh:
         response.status_code = HTTPStatus.OK
     return ReleaseView.of(stored)

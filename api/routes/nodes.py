@@ -7,17 +7,19 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from api.access import Registrar, ReportingNode, Viewer
+from api.access import Caller, Registrar, ReportingNode, Viewer
+from api.audit import done
 from api.paging import PageOf, PageQuery, cursor_of, name_after
 from api.routes.clusters import READ_DEADLINE, MetricsQuery
 from api.services import Hands
 from api.views.fleet import FleetNode, NodeMetrics
+from domain.audit import AuditCategory, AuditNote
 from domain.base import Strict
 from domain.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from domain.names import EnvironmentName, NodeName
 from domain.node import Address, Label, Node
 from domain.wire import NodeReport
-from store import nodes
+from store import audit, nodes
 
 router = APIRouter(prefix="/nodes", tags=["nodes"])
 
@@ -55,16 +57,30 @@ async def register(body: NewNode, caller: Registrar, hands: Hands, response: Res
     minted = hands.minter.node(tenant=caller.tenant, node=body.name)
     try:
         async with hands.database.transaction(caller.tenant) as session:
+            known = await nodes.find(session, caller.tenant, body.name)
             fresh = await nodes.register(
                 session, caller.tenant, Node(**body.model_dump()), token_id=minted.token_id
             )
             stored = await nodes.get(session, caller.tenant, body.name)
+            audit.note(session, _registered(caller, known, stored.node))
     except NotFound as error:
         raise InvalidInput(error.message, field=error.field) from error
     if not fresh:
         response.status_code = HTTPStatus.OK
     response.headers["Cache-Control"] = "no-store"
     return Registered(**FleetNode.of(stored).model_dump(), token=minted.token)
+
+
+def _registered(caller: Caller, known: Node | None, node: Node) -> AuditNote:
+    return done(
+        caller,
+        "node.registered",
+        AuditCategory.NODE,
+        "node",
+        node.name,
+        before=known.model_dump(mode="json") if known else None,
+        after=node.model_dump(mode="json"),
+    )
 
 
 @router.get("")

@@ -11,6 +11,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.errors import ErrorInterceptor
+from activities.origin import OriginInterceptor
 from activities.registry import Holdings, control_activities, node_activities
 from clients.providers.http import ProviderHttp
 from domain.names import CONTROL_QUEUE, NODE_QUEUE
@@ -46,7 +47,7 @@ async def living(
             provider_http=ProviderHttp(ProviderSettings()),
             providers=ProviderSettings(),
         )
-        common = {"interceptors": [ErrorInterceptor()], **worker_tuning()}
+        common = {"interceptors": [ErrorInterceptor(), OriginInterceptor()], **worker_tuning()}
         control = Worker(
             client,
             task_queue=CONTROL_QUEUE,

@@ -5,8 +5,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from store.metadata import METADATA
 from store.row_security import tenant_column
-from store.tables import Table
 
 
 def value_of(column: sa.Column[Any], tenant: str) -> Any:
@@ -23,7 +23,7 @@ def value_of(column: sa.Column[Any], tenant: str) -> Any:
         return True
     if isinstance(kind, sa.Numeric | sa.Integer | sa.Float):
         return 1
-    return f"{tenant}-{column.name}"
+    return f'"{tenant}-{column.name}"'  # JSON too, for columns that are made from such text
 
 
 def fill(superuser_url: str, tenants: tuple[str, ...]) -> None:
@@ -34,7 +34,8 @@ def fill(superuser_url: str, tenants: tuple[str, ...]) -> None:
     engine = sa.create_engine(superuser_url)
     with engine.begin() as connection:
         connection.execute(sa.text("SET session_replication_role = replica"))
-        for table in Table.metadata.tables.values():
+        connection.execute(sa.text("SELECT audit_month(now())"))
+        for table in METADATA.tables.values():
             for check in sa.inspect(connection).get_check_constraints(table.name):
                 connection.execute(sa.text(f'ALTER TABLE {table.name} DROP CONSTRAINT "{check["name"]}"'))
             for tenant in tenants:

@@ -10,15 +10,16 @@ from sqlalchemy.exc import DBAPIError
 
 from store import row_security, schema
 from store.database import Database
+from store.metadata import METADATA
 from store.roles import APPLICATION, SYSTEM, SYSTEM_READS
 from store.row_security import tenant_column
-from store.tables import Table, TenantRow, UserRow
+from store.tables import TenantRow, UserRow
 from tests.conftest import PostgresServer, as_owner
 from tests.store.rows import fill
 
 OURS, THEIRS = "ours", "theirs"
 NOT_ALLOWED = "42501"  # PostgreSQL's insufficient_privilege
-TABLES = sorted(Table.metadata.tables)
+TABLES = sorted(METADATA.tables)
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_every_table_has_it_forced(url: str, name: str) -> None:
         ).all()
     engine.dispose()
     assert tuple(state) == (True, True)
-    rule = f"({tenant_column(Table.metadata.tables[name])} = current_setting('hotswap.tenant'::text, true))"
+    rule = f"({tenant_column(METADATA.tables[name])} = current_setting('hotswap.tenant'::text, true))"
     of_everybody = [policy for policy in policies if policy.roles == ["public"]]
     assert [(each.qual, each.with_check) for each in of_everybody] == [(rule, rule)]
     assert all(policy.roles in (["public"], [SYSTEM]) for policy in policies)
@@ -90,7 +91,7 @@ async def test_the_application_owns_nothing_and_bypasses_nothing(two: Database) 
 
 @pytest.mark.parametrize("name", TABLES)
 async def test_rows_of_another_tenant_are_not_there(two: Database, name: str) -> None:
-    table = Table.metadata.tables[name]
+    table = METADATA.tables[name]
     whose = table.columns[tenant_column(table)]
     for mine, other in ((OURS, THEIRS), (THEIRS, OURS)):
         async with two.transaction(mine) as session:
@@ -103,7 +104,7 @@ async def test_rows_of_another_tenant_are_not_there(two: Database, name: str) ->
 
 @pytest.mark.parametrize("name", TABLES)
 async def test_rows_of_another_tenant_cannot_be_written(two: Database, name: str) -> None:
-    table = Table.metadata.tables[name]
+    table = METADATA.tables[name]
     whose = table.columns[tenant_column(table)]
     for statement in (
         sa.update(table).where(whose == THEIRS).values({whose: THEIRS}),
@@ -142,14 +143,14 @@ async def test_nothing_outlives_a_transaction(two: Database) -> None:
 async def test_the_system_sees_what_is_listed_of_all_tenants(two: Database) -> None:
     async with two.system() as session:
         for name, columns in SYSTEM_READS.items():
-            table = Table.metadata.tables[name]
+            table = METADATA.tables[name]
             rows = (await session.execute(sa.select(*(table.columns[column] for column in columns)))).all()
             assert len(rows) == 2, name
 
 
 @pytest.mark.parametrize("name", TABLES)
 async def test_the_system_sees_nothing_else_and_writes_nothing(two: Database, name: str) -> None:
-    table = Table.metadata.tables[name]
+    table = METADATA.tables[name]
     hidden = [column for column in table.columns if column.name not in SYSTEM_READS.get(name, ())]
     forbidden = [sa.select(column) for column in hidden]
     whose = table.columns[tenant_column(table)]

@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from store import schema
-from store.tables import Table
+from store.metadata import METADATA
 from tests.conftest import as_owner
 
 
@@ -19,16 +19,16 @@ def test_migrations_and_tables_agree(database_url: str) -> None:
     schema.upgrade(owner)
     engine = sa.create_engine(owner)
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
         checks = {
             check["name"]
-            for table in Table.metadata.tables
+            for table in METADATA.tables
             for check in sa.inspect(connection).get_check_constraints(table)
         }
     engine.dispose()
     expected = {
         constraint.name
-        for table in Table.metadata.tables.values()
+        for table in METADATA.tables.values()
         for constraint in table.constraints
         if isinstance(constraint, sa.CheckConstraint)
     }
@@ -36,7 +36,7 @@ def test_migrations_and_tables_agree(database_url: str) -> None:
 
 
 def test_every_table_has_a_tenant() -> None:
-    for name, table in Table.metadata.tables.items():
+    for name, table in METADATA.tables.items():
         assert "tenant" in table.columns or name == "tenants"
 
 

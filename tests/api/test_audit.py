@@ -1,0 +1,183 @@
+"""The audit trail through the API: everything that people order is in it, searched, exported, verified."""
+
+import csv
+import io
+import json
+from http import HTTPStatus
+
+import pytest
+import sqlalchemy as sa
+from starlette.requests import Request
+
+from api.access import Caller
+from api.audit import _record_request, done, record
+from api.routes.audit import AuditView
+from domain.audit import AuditCategory
+from domain.roles import Role
+from tests.api.conftest import TENANT, World
+from tests.conftest import as_owner
+
+POLICY = "/clusters/qa/policy"
+
+
+async def latest(world: World, **query: str) -> dict:
+    async with world.asks("admin") as admin:
+        answer = await admin.get("/audit", params={"limit": 1, **query})
+        assert answer.status_code == HTTPStatus.OK, answer.text
+        return answer.json()["items"][0]
+
+
+async def test_a_policy_is_kept_as_it_was_and_as_it_is(world: World) -> None:
+    async with world.asks("admin") as admin:
+        before = (await admin.get("/clusters/qa")).json()["policy"]
+        changed = {**before, "arrival": "reject"}
+        headers = {"User-Agent": "probe", "traceparent": f"00-{'b' * 32}-{'c' * 16}-01"}
+        answer = await admin.put(POLICY, json=changed, headers=headers)
+        assert answer.status_code == HTTPStatus.OK
+        await admin.put(POLICY, json=before)
+    entry = await latest(world, trace="b" * 32)
+    assert (entry["actor"], entry["action"], entry["outcome"]) == ("admin", "policy.set", "done")
+    assert (entry["subject"], entry["subject_id"]) == ("environment", "qa")
+    assert entry["before"] == before
+    assert entry["after"] == changed
+    assert entry["origin"] == {"address": "127.0.0.1", "agent": "probe", "trace": "b" * 32, "correlation": ""}
+
+
+@pytest.mark.parametrize(
+    ("person", "request_line", "body", "refusal"),
+    [
+        ("vera", f"PUT {POLICY}", {}, (403, "forbidden")),
+        ("vera", "GET /audit", None, (403, "forbidden")),
+        ("admin", "POST /clusters/qa/resolve", {"reason": "x"}, (409, "conflict")),
+        ("dora", "POST /deployments/nothing/pause", None, (404, "not-found")),
+        ("dora", "POST /deployments", {"module": "Not A Name"}, (422, "invalid-input")),
+    ],
+)
+async def test_refusals_are_kept(
+    world: World, person: str, request_line: str, body: object, refusal: tuple[int, str]
+) -> None:
+    method, path = request_line.split()
+    status, code = refusal
+    async with world.asks(person) as client:
+        assert (await client.request(method, path, json=body)).status_code == status
+    entry = await latest(world, outcome="refused", actor=person)
+    assert entry["subject_id"] == f"{method} /api/v1{path}"
+    assert (entry["reason"], entry["after"]) == (code, {"status": status})
+
+
+async def test_what_is_only_looked_at_leaves_nothing(world: World) -> None:
+    async with world.asks("vera") as vera:
+        before = (await latest(world))["sequence"]
+        assert (await vera.get("/deployments")).status_code == HTTPStatus.OK
+        assert (await vera.get("/deployments/nothing")).status_code == HTTPStatus.NOT_FOUND
+    assert (await latest(world))["sequence"] == before
+
+
+async def test_pages_go_back_to_the_first_entry(world: World) -> None:
+    async with world.asks("admin") as admin:
+        for _ in range(3):
+            await admin.put(POLICY, json={})
+        seen, cursor = [], None
+        while True:
+            query = {"limit": 2, **({"cursor": cursor} if cursor else {})}
+            page = (await admin.get("/audit", params=query)).json()
+            seen += [entry["sequence"] for entry in page["items"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+    assert seen == list(range(seen[0], 0, -1))
+
+
+async def test_export_has_everything_and_no_formulas(world: World) -> None:
+    order = {"reason": '=HYPERLINK("http://203.0.113.1")'}
+    async with world.asks("admin") as admin:
+        await admin.post("/clusters/qa/resolve", json=order, headers={"User-Agent": "=1+1"})
+        await admin.request("POST", "/nodes", json={"name": "audited", "environment": "qa", "address": "=x"})
+        exported = (await admin.get("/audit/export")).json()
+        sheet = (await admin.get("/audit/export", params={"format": "csv"})).text
+    rows = list(csv.reader(io.StringIO(sheet)))
+    assert rows[0] == list(AuditView.model_fields)
+    assert [row[0] for row in rows[1:]] == [str(entry["sequence"]) for entry in exported]
+    assert [entry["sequence"] for entry in exported] == list(range(1, len(exported) + 1))
+    assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@"))]
+    for entry in exported:
+        content = json.loads(entry["content"])
+        assert {name: entry[name] for name in content} == content
+
+
+async def test_the_chain_is_whole_until_somebody_changes_it(world: World) -> None:
+    async with world.asks("admin") as admin:
+        await admin.put(POLICY, json={})
+        report = (await admin.get("/audit/verify")).json()
+        last = (await admin.get("/audit", params={"limit": 1})).json()["items"][0]
+    assert report == {
+        "intact": True,
+        "entries": last["sequence"],
+        "hash": last["hash"],
+        "fault": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"trace": "short"},
+        {"category": "gossip"},
+        {"since": "2026-01-01T00:00:00"},
+        {"since": "2026-01-02T00:00:00Z", "until": "2026-01-02T00:00:00Z"},
+        {"cursor": "bm9wZQ"},
+        {"colour": "red"},
+        {"limit": "0"},
+    ],
+)
+async def test_bad_searches_are_refused(world: World, query: dict[str, str]) -> None:
+    async with world.asks("admin") as admin:
+        answer = await admin.get("/audit", params=query)
+    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert answer.json()["field"] in query
+
+
+async def test_no_answer_when_the_trail_cannot_be_written(world: World) -> None:
+    """A command whose entry cannot be written is not carried out."""
+    owner = sa.create_engine(as_owner(world.services.database.url))
+    async with world.asks("admin") as admin:
+        before = (await admin.get("/clusters/qa")).json()["policy"]
+        with owner.begin() as connection:
+            connection.execute(sa.text("REVOKE EXECUTE ON FUNCTION audit_append FROM hotswap_application"))
+        try:
+            answer = await admin.put(POLICY, json={**before, "arrival": "coalesce"})
+            refusal = await admin.post("/clusters/qa/resolve", json={"reason": "x"})
+        finally:
+            with owner.begin() as connection:
+                connection.execute(sa.text("GRANT EXECUTE ON FUNCTION audit_append TO hotswap_application"))
+        assert answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+        assert refusal.status_code == HTTPStatus.CONFLICT
+        assert (await admin.get("/clusters/qa")).json()["policy"] == before
+    owner.dispose()
+
+
+async def test_a_command_that_leaves_no_entry_of_its_own_gets_one(world: World) -> None:
+    body = {"module": "nothing", "version": "1.0.0", "environment": "production"}
+    async with world.asks("admin") as admin:
+        await admin.put(POLICY, json={})
+        own = await latest(world)
+        refused = await admin.post("/deployments/plan", json=body)
+    assert own["action"] == "policy.set"
+    assert refused.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert (await latest(world))["action"] == "request.refused"
+    written: list[str] = []
+    request = Request({"type": "http", "method": "POST", "path": "/new", "headers": [], "app": world.app})
+    request.state.caller = Caller(tenant=TENANT, username="admin", role=Role.ADMIN)
+    await _record_request(request, written)
+    entry = await latest(world)
+    assert (entry["action"], entry["actor"], entry["subject_id"]) == ("request.done", "admin", "POST /new")
+    await _record_request(request, ["an entry"])
+    assert (await latest(world))["sequence"] == entry["sequence"]
+
+
+async def test_an_order_to_a_workflow_is_kept_before_it_leaves(world: World) -> None:
+    caller = Caller(tenant=TENANT, username="dora", role=Role.DEPLOYER)
+    note = done(caller, "pause.ordered", AuditCategory.DEPLOYMENT, "deployment", "d-1", reason="lunch")
+    await record(world.services, caller, note)
+    entry = await latest(world, action="pause.ordered")
+    assert (entry["actor"], entry["subject_id"], entry["reason"]) == ("dora", "d-1", "lunch")
