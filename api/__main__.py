@@ -1,7 +1,6 @@
 """`python -m api`: serve until SIGINT or SIGTERM."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 import sys
@@ -10,6 +9,7 @@ from typing import Final
 import uvicorn
 
 from api.application import create_app
+from api.housekeeping import tidy
 from api.lanes import keep
 from api.services import open_services
 from domain.errors import InvalidInput
@@ -17,6 +17,7 @@ from runtime import settings
 from runtime.settings import ApiSettings
 from runtime.temporal import leave_cleanly
 
+MAX_HEADER_BYTES: Final = 32 * 1024
 # Streams of events have no end of their own; the rest of the requests is done long before.
 SHUTDOWN_SECONDS: Final = 5
 
@@ -36,16 +37,21 @@ async def serve(configuration: ApiSettings) -> None:
                 log_level=configuration.log_level,
                 proxy_headers=False,
                 server_header=False,
+                http="h11",  # bounds the headers of a request
+                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             )
         )
-        keeper = asyncio.create_task(keep(services.temporal, services.database))
+        keepers = [
+            asyncio.create_task(keep(services.temporal, services.database)),
+            asyncio.create_task(tidy(services.database, services.counters)),
+        ]
         try:
             await server.serve()
         finally:
-            keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeper
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.identity import Caller as Caller  # noqa: PLC0414 - routes name both from here
 from api.identity import Standings
+from api.limits import Limited
 from api.services import Hands
 from domain.errors import Forbidden, Unauthenticated
 from domain.identity import PasswordChangeRequired
@@ -45,6 +46,7 @@ class Requires:
 
     Raises:
         Unauthenticated: there is no good token.
+        TooManyRequests: the person, or the tenant, has asked too often.
         Forbidden: the role (or the key's scopes) does not grant the permission.
         PasswordChangeRequired: the person must change the password first.
     """
@@ -57,8 +59,11 @@ class Requires:
         """As the matrix and the OpenAPI document name it."""
         return self.permission.value
 
-    def __call__(self, caller: Annotated[Caller, Depends(_caller)]) -> Caller:
-        """The person, when the role grants the permission."""
+    async def __call__(
+        self, caller: Annotated[Caller, Depends(_caller)], request: Request, limits: Limited
+    ) -> Caller:
+        """The person, when the role grants the permission and he has not asked too often."""
+        await limits.asked(caller.tenant, caller.username, request)
         if caller.must_change and self.permission is not Permission.SELF:
             raise PasswordChangeRequired("change the password first: POST /api/v1/auth/password")
         if not caller.may(self.permission):
@@ -74,11 +79,17 @@ class NodeItself:
 
     policy: Final = "node"
 
-    def __call__(
-        self, hands: Hands, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_node)]
+    async def __call__(
+        self,
+        hands: Hands,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_node)],
+        request: Request,
+        limits: Limited,
     ) -> NodeClaims:
         """The node that the token is for."""
-        return hands.reader.node(_token(bearer))
+        claims = hands.reader.node(_token(bearer))
+        await limits.asked(claims.tenant, f"node {claims.subject}", request)
+        return claims
 
 
 class OpenToAll:

@@ -7,7 +7,9 @@ from fastapi import FastAPI
 
 from api import policies, problems
 from api.audit import Recorder
+from api.headers import DOCS, outermost
 from api.identity import Standings
+from api.limits import Limits
 from api.links import PREFIX
 from api.metrics import Metrics
 from api.middleware import BodyLimit, Tracing
@@ -28,6 +30,7 @@ from api.routes import (
     people,
 )
 from api.services import Services
+from runtime.settings import Profile
 
 MAX_BODY_BYTES = 1 << 20  # of anything but a bundle
 # What the API offers; each route in these declares who may use it.
@@ -46,7 +49,7 @@ def create_app(services: Services) -> FastAPI:
         description="Rolls signed modules out to fleets of nodes, durably.",
         version=version("hotswap"),
         openapi_url=f"{PREFIX}/openapi.json",
-        docs_url=f"{PREFIX}/docs",
+        docs_url=DOCS if services.settings.profile is Profile.DEVELOPMENT else None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
@@ -54,6 +57,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.metrics = Metrics()
     app.state.standings = Standings()
+    app.state.limits = Limits(services.counters, services.settings)
     problems.install(app)
     policies.declare(room.router for room in (*ROOMS, *OUTSIDE))
     for room in ROOMS:
@@ -68,4 +72,5 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(Recorder)
     app.add_middleware(BodyLimit, limit_of=limit_of)
     app.add_middleware(Tracing, metrics=app.state.metrics)
+    outermost(app, services.settings)
     return app

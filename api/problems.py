@@ -15,6 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.audit import record_refusal
 from domain import errors
+from domain.limits import TooManyRequests
 from runtime.oidc import IssuerUnavailable
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ _STATUS: Final[dict[type[errors.HotswapError], HTTPStatus]] = {
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NodeError: HTTPStatus.BAD_GATEWAY,
     IssuerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -99,8 +101,10 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
     status = status_of(error)
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         return await _unexpected(request, error)
-    await record_refusal(request, status, error.code)
-    return _answer(request, status, error.code, error.message, field=error.field)
+    if not isinstance(error, TooManyRequests):  # whoever asks too often must not make us write as often
+        await record_refusal(request, status, error.code)
+    wait = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequests) else None
+    return _answer(request, status, error.code, error.message, field=error.field, headers=wait)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

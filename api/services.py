@@ -19,6 +19,7 @@ from runtime.settings import ApiSettings
 from runtime.tokens import TokenMinter, TokenReader
 from store.bundles import BundleDirectory
 from store.database import Database
+from store.limits import PostgresStorage
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Services:
     passwords: Passwords
     minter: TokenMinter
     reader: TokenReader
+    counters: PostgresStorage
     issuer: OidcReader | None = None
 
 
@@ -59,6 +61,7 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
     agents = AgentClient(ca=settings.tls_ca, certificate=settings.tls_certificate, key=settings.tls_key)
     client = await temporal.connect(settings, identity="hotswap-api")
     database = Database(settings.database_url)
+    counters = PostgresStorage(settings.database_url)
     try:
         async with agents:
             yield Services(
@@ -70,9 +73,11 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
                 passwords=Passwords(),
                 minter=minter,
                 reader=reader,
+                counters=counters,
                 issuer=OidcReader(rules) if rules else None,
             )
     finally:
+        await counters.dispose()
         await database.dispose()
 
 

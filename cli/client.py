@@ -19,7 +19,7 @@ API = "/api/v1"
 ANSWER_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 # The API sends a comment every 15 s on a silent stream; a longer silence is a dead connection.
 STREAM_TIMEOUT = httpx.Timeout(5.0, read=40.0)
-PASSING = frozenset((502, 503, 504))
+PASSING = frozenset((429, 502, 503, 504))
 
 
 class ApiClient:

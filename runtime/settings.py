@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import InvalidInput
 from domain.provider_settings import ProviderSettings
+from runtime.limit_settings import LimitSettings
 from runtime.oidc_settings import OidcSettings
 
 PREFIX: Final = "HOTSWAP_"
@@ -128,7 +129,7 @@ class Settings(BaseSettings):
         return {name: path for name, path in named.items() if path is not None}
 
 
-class ApiSettings(OidcSettings, Settings):
+class ApiSettings(OidcSettings, LimitSettings, Settings):
     """What the API needs besides."""
 
     api_host: str = Field(default="127.0.0.1", description="The address that the API listens on.")

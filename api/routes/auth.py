@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, StringConstraints
 
 from api.access import OPEN, Self
+from api.limits import KNOCKING, Limited
 from api.passwords import GivenPassword, NewPassword
 from api.services import Hands, Services
 from domain.base import Strict
@@ -69,9 +70,10 @@ class Me(BaseModel):
     must_change: bool
 
 
-@router.post("/token", dependencies=[OPEN])
-async def get_token(body: SignIn, hands: Hands, response: Response) -> SignedIn:
+@router.post("/token", dependencies=[OPEN, KNOCKING])
+async def get_token(body: SignIn, hands: Hands, limits: Limited, response: Response) -> SignedIn:
     """Trade a name and a password for tokens. Five wrong passwords in a row lock a name for 15 minutes."""
+    await limits.signs_in(body.tenant, body.username)
     user = await _checked(hands, body.tenant, body.username, body.password)
     async with hands.database.transaction(body.tenant) as session:
         await sign_in.succeeded(session, body.tenant, user.username)
@@ -79,7 +81,7 @@ async def get_token(body: SignIn, hands: Hands, response: Response) -> SignedIn:
     return _signed_in(hands, user, opened, response)
 
 
-@router.post("/refresh", dependencies=[OPEN])
+@router.post("/refresh", dependencies=[OPEN, KNOCKING])
 async def refresh(body: Refresh, hands: Hands, request: Request, response: Response) -> SignedIn:
     """Trade a refresh token for the next pair. One that comes twice ends its session: there is a copy."""
     given = RefreshToken.parse(body.refresh_token)

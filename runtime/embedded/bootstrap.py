@@ -54,6 +54,12 @@ def write_settings(directory: StackDirectory, choices: Choices) -> None:
         "TEMPORAL_UI_URL": f"http://{HOST}:{ports['temporal-ui']}",
         "API_HOST": HOST,
         "API_PORT": ports["api"],
+        # One person's own machine: commands in loops are no attack.
+        "LIMIT_SIGN_IN": "600/minute",
+        "LIMIT_SIGN_IN_ADDRESS": "600/minute",
+        "LIMIT_READS": "60000/minute",
+        "LIMIT_WRITES": "60000/minute",
+        "LIMIT_TENANT": "600000/minute",
         "BUNDLE_DIRECTORY": directory.bundles,
         "TRUST_DIRECTORY": directory.trust,
         "TLS_CA": tls / "ca.pem",

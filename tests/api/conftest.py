@@ -34,12 +34,15 @@ from store import nodes, schema, users
 from store.bootstrap import bootstrap
 from store.bundles import BundleDirectory
 from store.database import Database
+from store.limits import PostgresStorage
 from store.metadata import METADATA
 from tests.agent.nodes import Pki, Release, Releases
 from tests.conftest import as_owner
 
 TENANT = "default"
 PASSWORD = secrets.token_urlsafe(24)
+# Many tests are one person here; tests/api/test_limits.py sets limits of its own.
+LIMITS = ("sign_in", "sign_in_address", "reads", "writes", "tenant")
 PEOPLE = {
     "vera": Role.VIEWER,
     "dora": Role.DEPLOYER,
@@ -139,6 +142,7 @@ def new_settings(directory: Path, database_url: str, client: Client, pki: Pki) -
         tls_key=pki.control.key,
         jwt_public_key_file=keys.public,
         jwt_private_key_file=keys.private,
+        **{f"limit_{name}": "1000000/minute" for name in LIMITS},
     )
 
 
@@ -155,6 +159,7 @@ async def new_world(directory: Path, database_url: str, client: Client) -> Async
             if person != "admin":
                 await users.insert(session, TENANT, username=person, password_hash="!", role=role)
     minter, reader = token_keys(settings)
+    counters = PostgresStorage(database_url)
     async with pki.connect() as agents:
         services = Services(
             settings=settings,
@@ -165,8 +170,10 @@ async def new_world(directory: Path, database_url: str, client: Client) -> Async
             passwords=Passwords(),
             minter=minter,
             reader=reader,
+            counters=counters,
         )
         yield World(create_app(services), services, pki, Releases(directory / "releases", pki))
+    await counters.dispose()
     await database.dispose()
 
 
