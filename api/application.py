@@ -28,13 +28,27 @@ from api.routes import (
     modules,
     nodes,
     people,
+    rollbacks,
 )
 from api.services import Services
 from runtime.settings import Profile
 
 MAX_BODY_BYTES = 1 << 20  # of anything but a bundle
 # What the API offers; each route in these declares who may use it.
-ROOMS: Final = (auth, people, keys, deployments, commands, events, approvals, modules, clusters, nodes, audit)
+ROOMS: Final = (
+    auth,
+    people,
+    keys,
+    deployments,
+    commands,
+    rollbacks,
+    events,
+    approvals,
+    modules,
+    clusters,
+    nodes,
+    audit,
+)
 OUTSIDE: Final = (health, discovery)
 _ERRORS: dict[int | str, dict[str, object]] = {
     "4XX": {"model": Problem, "description": "A problem document (RFC 9457)."},

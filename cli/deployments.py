@@ -29,8 +29,8 @@ def register(app: typer.Typer) -> None:
     app.command("plan")(plan_deployment)
     app.command("watch")(watch_deployment)
     app.command("deployments")(list_deployments)
-    for command in CommandName:
-        app.command(command.value, help=ORDERS[command])(_order(command))
+    for command, words in ORDERS.items():
+        app.command(command.value, help=words)(_order(command))
     app.command()(rollback)
 
 

@@ -1,4 +1,4 @@
-"""Commands to a deployment under way: pause, resume, promote, abort. They arrive as signals.
+"""Commands to a deployment under way, or to its rollback. They arrive as signals.
 
 Stopping needs no proof of who asks; advancing (resume, promote) needs a token of the API, unless the
 environment's policy lets unsigned signals advance.
@@ -13,12 +13,20 @@ from domain.roles import Role
 
 
 class CommandName(StrEnum):
-    """What a person may order. Promote skips the present wait (bake, analysis or hold), never a gate."""
+    """What a person may order.
+
+    Of a deployment: pause, resume, promote (skip the present bake, analysis or hold, never a gate), abort.
+    Of a rollback that waits for a person: retry all nodes that are not proved to be back, give one of them up
+    (skip_node), or give all of them up (abandon). Whatever is given up ends as not verified, by name.
+    """
 
     PAUSE = "pause"
     RESUME = "resume"
     PROMOTE = "promote"
     ABORT = "abort"
+    RETRY = "retry"
+    SKIP_NODE = "skip_node"
+    ABANDON = "abandon"
 
     @property
     def advances(self) -> bool:
@@ -27,10 +35,14 @@ class CommandName(StrEnum):
 
 
 class CommandBody(Frozen):
-    """The one JSON argument of a command signal. Without a token, `actor` is only what the sender says."""
+    """The one JSON argument of a command signal. Without a token, `actor` is only what the sender says.
+
+    `node` goes with skip_node only.
+    """
 
     actor: str = Field(default="", max_length=200)
     reason: str = Field(default="", max_length=1000)
+    node: str = Field(default="", max_length=200)
     token: str | None = Field(default=None, max_length=8192)
 
 

@@ -18,5 +18,6 @@ class EventKind(StrEnum):
     NODES_FAILED = "nodes.failed"
     COMMAND = "deployment.command"
     SIGNAL_REFUSED = "deployment.signal-refused"
+    ROLLBACK_STUCK = "rollback.stuck"
     LANE_FROZEN = "lane.frozen"
     LANE_RESOLVED = "lane.resolved"

@@ -10,7 +10,7 @@ from domain.events import EventKind
 from domain.gate import Claims, GateResult, Poll, Refusal
 from domain.names import EnvironmentName, ModuleName, NodeName, TenantId
 from domain.plan import Plan
-from domain.policy import AnalysisRule, GateRule
+from domain.policy import AnalysisRule, GateRule, RollbackRule
 from domain.release import ReleaseRef
 
 
@@ -234,6 +234,7 @@ class RollbackTargets(Frozen):
     nodes: tuple[NodeName, ...]
     fence: int
     deadline: float
+    rule: RollbackRule = RollbackRule()
 
 
 class RollbackResult(Frozen):

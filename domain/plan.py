@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from domain.base import Frozen
 from domain.names import EnvironmentName, NodeName, TenantId
-from domain.policy import AnalysisRule, Deadlines, FailureBudget, GateRule
+from domain.policy import AnalysisRule, Deadlines, FailureBudget, GateRule, RollbackRule
 from domain.release import ReleaseRef
 from domain.steps import Keep, Pause, Retire, Smoke, Start, Switch, disorder
 
@@ -88,6 +88,7 @@ class Plan(Frozen):
     steps: tuple[Step, ...] = Field(min_length=1)
     deadlines: Deadlines
     failures: FailureBudget
+    rollback: RollbackRule = RollbackRule()
     unsigned_votes: bool
 
     @model_validator(mode="after")

@@ -90,6 +90,7 @@ def make_plan(
         steps=tuple(steps),
         deadlines=policy.deadlines,
         failures=policy.failures,
+        rollback=policy.rollback,
         unsigned_votes=policy.unsigned_votes,
     )
 

@@ -94,6 +94,21 @@ class FailureBudget(Strict):
         return failed > self.share * executed
 
 
+class RollbackRule(Strict):
+    """How hard a rollback tries by itself, and how long it then waits for a person.
+
+    Attributes:
+        rounds: how often nodes that are not proved to be back are tried again without being asked.
+        pause: seconds before the second round; it grows with every further one.
+        ask_for: seconds in which a person may order retry, skip_node or abandon; then what is not proved to
+            be back ends as not verified. 0 does not ask.
+    """
+
+    rounds: int = Field(default=3, ge=1, le=20)
+    pause: Duration = 10
+    ask_for: float = Field(default=4 * 3600, ge=0, le=90 * 86400)
+
+
 class Arrival(StrEnum):
     """What becomes of a request while the environment's lane is busy.
 
@@ -120,6 +135,7 @@ class EnvironmentPolicy(Strict):
     analysis: AnalysisRule = AnalysisRule()
     deadlines: Deadlines = Deadlines()
     failures: FailureBudget = FailureBudget()
+    rollback: RollbackRule = RollbackRule()
     unsigned_votes: bool = False
     requires: EnvironmentName | None = None
 

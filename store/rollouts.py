@@ -255,18 +255,20 @@ async def rollback_targets(session: AsyncSession, tenant: str, deployment: str, 
         await _add_nodes(
             session, tenant, deployment, dict.fromkeys(nodes, 1), dict.fromkeys(nodes, release), touched=True
         )
+    terms = await _terms(session, undone)
     return RollbackTargets(
         module=release.module,
         version=release.version,
         nodes=nodes,
         fence=fence,
-        deadline=await _node_deadline(session, undone),
+        deadline=terms.deadlines.node,
+        rule=terms.rollback,
     )
 
 
-async def _node_deadline(session: AsyncSession, row: DeploymentRow) -> float:
-    """Seconds per node: the plan's; without one nothing was touched, and the policy's will do."""
+async def _terms(session: AsyncSession, row: DeploymentRow) -> Plan | EnvironmentPolicy:
+    """The plan's; without one nothing was touched, and the policy's will do."""
     if row.plan is not None:
-        return Plan.model_validate(row.plan).deadlines.node
+        return Plan.model_validate(row.plan)
     environment = await environment_row(session, row.tenant, row.environment)
-    return EnvironmentPolicy.model_validate(environment.policy).deadlines.node
+    return EnvironmentPolicy.model_validate(environment.policy)

@@ -108,9 +108,12 @@ async def temporal() -> AsyncIterator[WorkflowEnvironment]:
         yield environment
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
-    """Temporal's test server: timers pass at once. It lists no workflows and has no schedules."""
+    """Temporal's test server: timers pass at once. It lists no workflows and has no schedules.
+
+    One for each module: an activity that a failed test leaves under way keeps its server's time from passing.
+    """
     async with await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=str(server_program("temporal-test-server")),
         data_converter=pydantic_data_converter,

@@ -7,19 +7,15 @@ from typing import Any
 
 from temporalio import workflow
 
-from domain.command import CommandBody, CommandName, objection
+from domain.command import CommandName
 from domain.deployment import Cause, CauseKind
 from domain.events import EventKind
 from domain.gate import Decision
-from domain.messages import CommandTokenVerdict, TokenCheck
+from workflows.authority import Authority, Refused
 from workflows.board import Board
 from workflows.deadline import Deadline
 from workflows.inbox import Inbox, Message, Receives
-from workflows.options import RECORD
 from workflows.tasks import settle
-
-with workflow.unsafe.imports_passed_through():
-    from activities.orders import Tokens
 
 GateHandle = workflow.ChildWorkflowHandle[Any, Any]
 
@@ -70,16 +66,14 @@ class Controls:
     """Paused, promoted, aborted: what stands ordered, and by whom."""
 
     def __init__(self, deployment: str, inbox: Inbox, board: Board, deadline: Deadline) -> None:
-        self._deployment = deployment
         self._inbox = inbox
         self._board = board
         self._deadline = deadline
         self._gate: GateHandle | None = None
-        self._used_tokens: tuple[str, ...] = ()
         self._promoted = False
         self._aborted: Cause | None = None
+        self.authority = Authority(deployment)
         self.paused_by: str | None = None
-        self.unsigned_allowed = False
 
     @property
     def paused(self) -> bool:
@@ -137,49 +131,23 @@ class Controls:
 
     async def _pass_on(self, vote: Message) -> None:
         if self._gate is None:
-            await self._refuse(vote.name, "no gate is open")
+            refused = Refused(what=vote.name, why="no gate is open")
+            await self._board.notice(EventKind.SIGNAL_REFUSED, refused.words)
             return
         await self._gate.signal(vote.name, vote.body)
 
     async def _command(self, message: Message) -> None:
-        body = message.read(CommandBody)
-        if body is None:
-            why = "not an order of the form {actor, reason, token}" if message.known else "no such signal"
-            await self._refuse(message.name, why)
+        order = await self.authority.check(message)
+        if isinstance(order, Refused):
+            await self._board.notice(EventKind.SIGNAL_REFUSED, order.words)
             return
-        command = CommandName(message.name)
-        verdict = CommandTokenVerdict()
-        if body.token is not None:
-            verdict = await workflow.execute_activity_method(
-                Tokens.read_command, TokenCheck(token=body.token), summary="check the token", **RECORD
-            )
-        why_not = verdict.refusal or objection(
-            command,
-            verdict.claims,
-            deployment=self._deployment,
-            unsigned_allowed=self.unsigned_allowed,
-            used=self._used_tokens,
-        )
-        if why_not is not None:
-            await self._refuse(f"{command} by {body.actor or 'anonymous'}", why_not)
-            return
-        if verdict.claims is not None:
-            self._used_tokens = (*self._used_tokens, verdict.claims.token_id)[-100:]
-        actor = verdict.claims.subject if verdict.claims else f"{body.actor or 'anonymous'} (unverified)"
-        await self._obey(command, actor, body.reason)
-
-    async def _obey(self, command: CommandName, actor: str, reason: str) -> None:
-        words = f"{command} by {actor}{': ' + reason if reason else ''}"
-        match command:
+        match order.command:
             case CommandName.PAUSE:
-                self.paused_by = words
+                self.paused_by = order.words
             case CommandName.RESUME:
                 self.paused_by = None
             case CommandName.PROMOTE:
                 self._promoted = True
             case CommandName.ABORT:
-                self._aborted = Cause(kind=CauseKind.ABORTED, message=words, actor=actor)
-        await self._board.notice(EventKind.COMMAND, words, actor=actor)
-
-    async def _refuse(self, what: str, why: str) -> None:
-        await self._board.notice(EventKind.SIGNAL_REFUSED, f"{what} does not count: {why}")
+                self._aborted = Cause(kind=CauseKind.ABORTED, message=order.words, actor=order.actor)
+        await self._board.notice(EventKind.COMMAND, order.words, actor=order.actor)

@@ -85,7 +85,7 @@ class DeploymentWorkflow(Commanded):
             )
         )
         self._rollout.fence = prepared.fence
-        self._rollout.controls.unsigned_allowed = prepared.plan.unsigned_votes
+        self._rollout.controls.authority.unsigned_allowed = prepared.plan.unsigned_votes
         self._rollout.board.show_plan(prepared.plan)
         self._rollout.deadline.start(prepared.plan.deadlines.deployment)
         return prepared.plan

@@ -50,10 +50,6 @@ SUPERVISION: Final[dict[str, Any]] = {
 # lane, which sees it end, rolls it back.
 DEPLOYMENT_LIFETIME: Final = timedelta(days=60)
 
-# Rounds over the nodes that are not proved to be back, and the pause between two rounds.
-ROLLBACK_ROUNDS: Final = 3
-ROLLBACK_PAUSE: Final = timedelta(seconds=10)
-
 # Batches of one wave that are under way at once.
 BATCHES_AT_ONCE: Final = 16
 

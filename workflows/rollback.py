@@ -1,8 +1,12 @@
 """Back to the releases that were recorded before the deployment, verified node by node."""
 
+from datetime import timedelta
+from typing import Any
+
 from temporalio import workflow
 
-from domain.console import clip, count
+from domain.command import CommandName
+from domain.console import clip, count, escape
 from domain.deployment import Phase
 from domain.events import EventKind
 from domain.messages import (
@@ -14,18 +18,21 @@ from domain.messages import (
 )
 from domain.names import NodeName
 from workflows.attributes import show_position
+from workflows.authority import Authority, Ordered, Refused
 from workflows.chronicle import Chronicle
 from workflows.fleet import drive, named
 from workflows.inbox import Inbox, Receives
-from workflows.options import RECORD, ROLLBACK_PAUSE, ROLLBACK_ROUNDS, node_operation
+from workflows.options import RECORD, node_operation
 
 with workflow.unsafe.imports_passed_through():
     from activities.orders import Nodes, Records
 
+CHOICES = "a person: retry, skip_node or abandon"
+
 
 @workflow.defn
 class RollbackWorkflow(Receives):
-    """Parallel, touched nodes only, no bake, bounded rounds; names the nodes that are not back."""
+    """Parallel, touched nodes only, no bake, bounded rounds; then a person. Names what is not back."""
 
     @workflow.init
     def __init__(self, request: RollbackInput) -> None:
@@ -36,6 +43,8 @@ class RollbackWorkflow(Receives):
             deployment=request.deployment,
             series=f"rollback-{workflow.info().run_id[:8]}",
         )
+        self._authority = Authority(request.deployment)
+        self._rounds = 0
 
     @workflow.run
     async def run(self, request: RollbackInput) -> RollbackResult:
@@ -44,19 +53,35 @@ class RollbackWorkflow(Receives):
         targets: RollbackTargets = await workflow.execute_activity_method(
             Records.rollback_targets, request, summary="which nodes were touched", **RECORD
         )
-        unverified = targets.nodes
-        for attempt in range(1, ROLLBACK_ROUNDS + 1):
-            unverified = await self._round(targets, unverified, attempt)
-            if not unverified:
+        given_up: tuple[NodeName, ...] = ()
+        left = await self._try(targets, targets.nodes)
+        while left:
+            order = await self._ask(targets, left)
+            if order is None or order.command is CommandName.ABANDON:
                 break
-            if attempt < ROLLBACK_ROUNDS:
-                await workflow.sleep(ROLLBACK_PAUSE * attempt, summary=f"before round {attempt + 1}")
-        return await self._finish(targets, unverified)
+            if order.command is CommandName.SKIP_NODE:
+                given_up = (*given_up, order.body.node)
+                left = tuple(name for name in left if name != order.body.node)
+            else:
+                await self._show(Phase.ROLLING_BACK, order.words)
+                left = await self._try(targets, left)
+        return await self._finish(targets, tuple(sorted((*given_up, *left))))
 
-    async def _round(
-        self, targets: RollbackTargets, nodes: tuple[NodeName, ...], attempt: int
-    ) -> tuple[NodeName, ...]:
+    async def _try(self, targets: RollbackTargets, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
+        """As many rounds as the rule says; the nodes that are not proved to be back after them."""
+        for number in range(1, targets.rule.rounds + 1):
+            if number > 1:
+                pause = timedelta(seconds=targets.rule.pause * (number - 1))
+                await workflow.sleep(pause, summary=f"before round {self._rounds + 1}")
+            nodes = await self._round(targets, nodes)
+            if not nodes:
+                break
+        return nodes
+
+    async def _round(self, targets: RollbackTargets, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
         """Revert, then read back; the nodes that are not proved to be back. Only the read-back counts."""
+        self._rounds += 1
+        attempt = self._rounds
 
         def order(batch: tuple[NodeName, ...]) -> RevertOrder:
             return RevertOrder(
@@ -91,6 +116,44 @@ class RollbackWorkflow(Receives):
             )
         return tuple(failure.node for failure in outcome.failures)
 
+    async def _ask(self, targets: RollbackTargets, left: tuple[NodeName, ...]) -> Ordered | None:
+        """Raise the alarm and wait for a person; None when nobody says anything in time."""
+        if not targets.rule.ask_for:
+            return None
+        words = f"{count(len(left), 'node')} not proved to be back after {count(self._rounds, 'round')}"
+        named_nodes = ", ".join(sorted(left)[:20])
+        await self._show(Phase.ROLLING_BACK, f"{words}: {named_nodes}", waiting_for=CHOICES)
+        await self._chronicle.note(EventKind.ROLLBACK_STUCK, f"{words}: {named_nodes}")
+        until = workflow.time() + targets.rule.ask_for
+        while True:
+            try:
+                await workflow.wait_condition(
+                    lambda: self.inbox.pending,
+                    timeout=timedelta(seconds=max(0.0, until - workflow.time())),
+                    timeout_summary="nobody has decided",
+                )
+            except TimeoutError:
+                return None
+            order = await self._read(left)
+            if order is not None:
+                return order
+
+    async def _read(self, left: tuple[NodeName, ...]) -> Ordered | None:
+        """The next order, recorded; None when there is none that counts."""
+        message = self.inbox.take()
+        if message is None:
+            return None
+        order = await self._authority.check(message)
+        if isinstance(order, Refused):
+            await self._chronicle.note(EventKind.SIGNAL_REFUSED, order.words)
+            return None
+        if order.command is CommandName.SKIP_NODE and order.body.node not in left:
+            refused = Refused(what=order.words, why="that node is none of those that are not back")
+            await self._chronicle.note(EventKind.SIGNAL_REFUSED, refused.words)
+            return None
+        await self._chronicle.note(EventKind.COMMAND, order.words, actor=order.actor)
+        return order
+
     async def _finish(self, targets: RollbackTargets, unverified: tuple[NodeName, ...]) -> RollbackResult:
         if unverified:
             reason = f"rollback of {self._request.of} not verified on {', '.join(unverified[:20])}"
@@ -100,11 +163,43 @@ class RollbackWorkflow(Receives):
             await self._show(Phase.ROLLED_BACK_VERIFIED, words)
         return RollbackResult(unverified=unverified, touched=len(targets.nodes))
 
-    async def _show(self, phase: Phase, message: str, unverified: tuple[NodeName, ...] = ()) -> None:
+    async def _show(
+        self,
+        phase: Phase,
+        message: str,
+        unverified: tuple[NodeName, ...] = (),
+        *,
+        waiting_for: str = "",
+    ) -> None:
         """Record the phase. Recording an unverified end freezes the lane in the same transaction."""
         event = EventKind.FINISHED if phase.terminal else EventKind.PHASE
-        show_position(phase=phase, wave=None, waiting_for="")
-        workflow.set_current_details(f"**{phase}** {self._request.subject}")
+        show_position(phase=phase, wave=None, waiting_for=waiting_for)
+        lines = [f"**{phase}** {escape(self._request.subject)}", escape(message)]
+        if waiting_for:
+            lines.append(f"waiting for **{escape(waiting_for)}**")
+        workflow.set_current_details("\n\n".join(lines))
         await self._chronicle.note(
-            event, message, phase=phase, cause=self._request.cause, unverified=unverified
+            event,
+            message,
+            phase=phase,
+            cause=self._request.cause,
+            unverified=unverified,
+            waiting_for=waiting_for,
         )
+
+    @workflow.signal(
+        description='Try all nodes that are not back once more: {"actor": "you", "reason": "why"}'
+    )
+    def retry(self, body: Any = None, *extra: Any) -> None:
+        """Another set of rounds."""
+        self.inbox.put(CommandName.RETRY, body, extra)
+
+    @workflow.signal(description='Give one node up: {"actor": "you", "node": "web-07", "reason": "why"}')
+    def skip_node(self, body: Any = None, *extra: Any) -> None:
+        """Go on without proof for one node; it ends as not verified."""
+        self.inbox.put(CommandName.SKIP_NODE, body, extra)
+
+    @workflow.signal(description='Give up: what is not back ends as not verified: {"actor": "you"}')
+    def abandon(self, body: Any = None, *extra: Any) -> None:
+        """End now, naming what is not back."""
+        self.inbox.put(CommandName.ABANDON, body, extra)

@@ -112,10 +112,23 @@ async def _abort(hands: Services, caller: Caller, deployment: str, reason: str) 
 async def _order(
     hands: Services, caller: Caller, deployment: str, command: CommandName, reason: str
 ) -> DeploymentDetail:
-    """Send the signal, with a token that proves who orders."""
+    """Signal the deployment's workflow."""
     present = await shown(hands, caller, deployment)
     if present.phase.terminal or present.phase in (Phase.ROLLING_BACK, Phase.QUEUED):
         raise Conflict(_OVER.format(deployment, present.phase, command))
+    body = CommandBody(actor=caller.username, reason=reason)
+    await send(hands, caller, deployment, command, body, to=deployment_workflow_id(deployment))
+    return present
+
+
+async def send(
+    hands: Services, caller: Caller, deployment: str, command: CommandName, body: CommandBody, *, to: str
+) -> None:
+    """Send the signal to workflow `to`, with a token that proves who orders.
+
+    Raises:
+        Conflict: that workflow does not run.
+    """
     minted = hands.minter.command(
         tenant=caller.tenant,
         actor=caller.username,
@@ -123,16 +136,13 @@ async def _order(
         deployment=deployment,
         command=command,
     )
-    body = CommandBody(actor=caller.username, reason=reason, token=minted.token)
-    handle = hands.temporal.get_workflow_handle(deployment_workflow_id(deployment))
-    sent = done(
-        caller, f"{command}.ordered", AuditCategory.DEPLOYMENT, "deployment", deployment, reason=reason
-    )
+    action = f"{command}.ordered"
+    sent = done(caller, action, AuditCategory.DEPLOYMENT, "deployment", deployment, reason=body.reason)
     await record(hands, caller, sent)
+    signed = body.model_copy(update={"token": minted.token})
     try:
-        await handle.signal(command, body)
+        await hands.temporal.get_workflow_handle(to).signal(command, signed)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise Conflict(f"deployment {deployment} does not run any more") from error
         raise
-    return present

@@ -128,7 +128,12 @@ class World:
     @activity.defn(name="rollback_targets")
     async def rollback_targets(self, request: RollbackInput) -> RollbackTargets:
         return RollbackTargets(
-            module="greeter", version="2.0.0", nodes=tuple(self.touched), fence=1001, deadline=30
+            module="greeter",
+            version="2.0.0",
+            nodes=tuple(self.touched),
+            fence=1001,
+            deadline=30,
+            rule=self.policy.rollback,
         )
 
     async def _each(self, action: str, order: NodesOrder | RevertOrder, version: str | None) -> NodesOutcome:
