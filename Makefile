@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: install tools demo test test-faults lint bench histories authorisation lock clean
+.PHONY: install tools demo test test-faults test-races lint bench histories authorisation lock clean
 
 install: $(VENV)/.installed
 
@@ -29,6 +29,9 @@ test: install
 
 test-faults: install
 	$(BIN)/pytest -m "faults or faults_long" -rP tests/stack
+
+test-races: install
+	$(BIN)/pytest -m races_long -rP tests
 
 lint: install
 	$(BIN)/ruff check .

@@ -69,8 +69,9 @@ class World:
             transport=transport, base_url="http://api/api/v1", headers=headers, timeout=30
         )
 
-    def token(self, person: str, *, tenant: str = TENANT) -> str:
-        return self.services.minter.user(tenant=tenant, username=person, role=PEOPLE[person]).token
+    def token(self, person: str, *, tenant: str = TENANT, username: str | None = None) -> str:
+        minted = self.services.minter.user(tenant=tenant, username=username or person, role=PEOPLE[person])
+        return minted.token
 
     async def rows(self) -> dict[str, int]:
         """How many rows each table has. The audit trail is left out: refusals are in it."""
