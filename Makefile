@@ -2,9 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ROOMS := activities agent api bundles cli clients domain runtime store workflows worker.py
+# Tests are full of made-up passwords and digests; keys and tokens of real services are looked for there too.
+FOR_TESTS := --disable-plugin KeywordDetector --disable-plugin HexHighEntropyString \
+	--disable-plugin Base64HighEntropyString --disable-plugin BasicAuthDetector
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: install tools demo test test-faults test-races lint bench histories authorisation lock clean
+.PHONY: install tools demo test test-faults test-races lint bench histories fuzz-api authorisation lock clean
 
 install: $(VENV)/.installed
 
@@ -38,12 +42,19 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --severity-level medium --recursive $(ROOMS)
+	git ls-files -z -- ':!tests' ':!requirements.txt' ':!docs/*.svg' | xargs -0 $(BIN)/detect-secrets-hook
+	git ls-files -z -- tests | xargs -0 $(BIN)/detect-secrets-hook $(FOR_TESTS)
+	$(BIN)/python -m tests.advisories
 
 bench: install
 	$(BIN)/python bench/fleet.py
 
 histories: install
 	$(BIN)/python -m tests.workflows.record_histories
+
+fuzz-api: install
+	$(BIN)/pytest -m fuzz_long -rP tests/api/test_fuzz.py
 
 authorisation: install
 	$(BIN)/python -m tests.api.authorisation

@@ -57,7 +57,7 @@ class Entrance:
         return {name: int(endpoint.rpartition(":")[2]) for name, endpoint in self.endpoints.items()}
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-        host = LOOPBACK if self.address == "0.0.0.0" else self.address  # noqa: S104 - compared, not bound
+        host = LOOPBACK if self.address == "0.0.0.0" else self.address  # noqa: S104 # nosec B104 - compared
         try:
             onward_reader, onward_writer = await asyncio.open_connection(
                 host, port, local_addr=(self.source, 0)

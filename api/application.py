@@ -13,6 +13,7 @@ from api.limits import Limits
 from api.links import PREFIX
 from api.metrics import Metrics
 from api.middleware import BodyLimit, Tracing
+from api.openapi import describe
 from api.problems import Problem
 from api.routes import (
     approvals,
@@ -77,7 +78,8 @@ def create_app(services: Services) -> FastAPI:
     for room in ROOMS:
         app.include_router(room.router, prefix=PREFIX, responses=_ERRORS)
     for room in OUTSIDE:
-        app.include_router(room.router)
+        app.include_router(room.router, responses=_ERRORS)
+    describe(app)
     bundles, bundle_bytes = PREFIX + modules.PATH, services.settings.max_bundle_bytes + modules.FORM_OVERHEAD
 
     def limit_of(path: str) -> int:

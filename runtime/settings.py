@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     database_url: str = Field(
         repr=False,
         pattern=r"^postgresql\+psycopg://",
+        # pragma: allowlist nextline secret
         description="PostgreSQL as the application's role, `postgresql+psycopg://user:password@host:port/name`.",
     )
     temporal_address: str = Field(

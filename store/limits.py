@@ -13,31 +13,32 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-SCHEMA: Final = "hotswap_limits"
-TABLE: Final = f"{SCHEMA}.counters"
+TABLE: Final = "hotswap_limits.counters"
 
 # A window begins with the first hit; a hit after its end begins the next one.
 _HIT = text(
-    f"""
-    INSERT INTO {TABLE} AS known (key, hits, ends_at)
+    """
+    INSERT INTO hotswap_limits.counters AS known (key, hits, ends_at)
     VALUES (:key, :amount, clock_timestamp() + make_interval(secs => :seconds))
     ON CONFLICT (key) DO UPDATE SET
         hits = CASE WHEN known.ends_at <= clock_timestamp() THEN 0 ELSE known.hits END + :amount,
         ends_at = CASE WHEN known.ends_at <= clock_timestamp() THEN excluded.ends_at ELSE known.ends_at END
     RETURNING hits
-    """  # noqa: S608 - the names are constants
+    """
 )
 _READ = text(
-    f"SELECT hits, extract(epoch FROM ends_at) FROM {TABLE} WHERE key = :key AND ends_at > clock_timestamp()"  # noqa: S608
+    "SELECT hits, extract(epoch FROM ends_at) FROM hotswap_limits.counters"
+    " WHERE key = :key AND ends_at > clock_timestamp()"
 )
-_FORGET = text(f"DELETE FROM {TABLE} WHERE key = :key")  # noqa: S608
-_FORGET_ALL = text(f"DELETE FROM {TABLE}")  # noqa: S608
+_FORGET = text("DELETE FROM hotswap_limits.counters WHERE key = :key")
+_FORGET_ALL = text("DELETE FROM hotswap_limits.counters")
 _PURGE = text(
-    f"""
-    DELETE FROM {TABLE} WHERE key IN (
-        SELECT key FROM {TABLE} WHERE ends_at <= clock_timestamp() LIMIT :batch FOR UPDATE SKIP LOCKED
+    """
+    DELETE FROM hotswap_limits.counters WHERE key IN (
+        SELECT key FROM hotswap_limits.counters
+        WHERE ends_at <= clock_timestamp() LIMIT :batch FOR UPDATE SKIP LOCKED
     )
-    """  # noqa: S608
+    """
 )
 
 
