@@ -42,7 +42,7 @@ def deploy(
     strategy: Annotated[
         str | None,
         typer.Option(
-            help="canary, blue-green, rolling or direct, or a YAML file; without it the policy decides."
+            help="canary, blue-green, rolling, direct, or a YAML or JSON file; without it the policy decides."
         ),
     ] = None,
     description: Annotated[str, typer.Option(help="Why; shown to those who approve.")] = "",

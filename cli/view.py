@@ -13,8 +13,8 @@ from cli.frame import Frame, FrameGate, FrameNode
 from domain.analysis import MetricVerdict, Outcome
 from domain.deployment import Phase
 from domain.outcomes import NodeState
-from domain.plan import Analyze, Bake, Gate, Plan, Step
-from domain.steps import Keep
+from domain.plan import Gate, Plan
+from domain.waiting import certain_wait, certain_waits
 
 ALL_NODES = 20  # up to this many nodes get a line each; of more, only those that someone must look at
 INTERESTING = (
@@ -151,21 +151,15 @@ def _remaining(frame: Frame, plan: Plan, now: datetime) -> str:
     """The waits that are certain to come: a lower bound, for nodes and people take what they take."""
     if frame.phase.terminal or frame.phase is Phase.ROLLING_BACK:
         return ""
-    seconds = sum(_wait(step) for step in plan.steps[frame.step :])
+    seconds = certain_waits(plan.steps[frame.step :])
     if frame.phase_since is not None and frame.phase in (Phase.BAKING, Phase.ANALYZING):
         spent = (now - frame.phase_since).total_seconds()
-        seconds -= min(_wait(plan.steps[frame.step]), max(0.0, spent))
+        seconds -= min(certain_wait(plan.steps[frame.step]), max(0.0, spent))
     gates = sum(isinstance(step, Gate) for step in plan.steps[frame.step :])
     if not seconds:
         return ""
     people = f" and {gates} gate{'s' if gates > 1 else ''}" if gates else ""
     return f"at least {duration(timedelta(seconds=seconds))} of analysis and bake{people}"
-
-
-def _wait(step: Step) -> float:
-    if isinstance(step, Bake | Keep):
-        return step.seconds
-    return step.rule.duration + step.rule.warm_up if isinstance(step, Analyze) else 0.0
 
 
 def _health(metrics: Sequence[MetricVerdict], reason: str) -> Text:

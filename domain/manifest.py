@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from domain.base import Strict
+from domain.dependencies import check_ranges
 from domain.names import ModuleName, Version
 from domain.release import Kind
 
@@ -146,7 +147,7 @@ class Resources(Strict):
 
 
 class Manifest(Strict):
-    """The whole of `hotswap.toml`. `dependencies` (module → version range) are declared, not resolved."""
+    """The whole of `hotswap.toml`. `dependencies`: module → version range, see domain.dependencies."""
 
     name: ModuleName
     version: Version
@@ -175,6 +176,14 @@ class Manifest(Strict):
         if files is not None and known.data.get("kind", Kind.FILES) is not Kind.FILES:
             raise ValueError('a [files] section goes with kind = "files"')
         return files
+
+    @field_validator("dependencies")
+    @classmethod
+    def _ranges_can_be_read(cls, needs: dict[str, str], known: ValidationInfo) -> dict[str, str]:
+        if known.data.get("name") in needs:
+            raise ValueError("a module cannot depend on itself")
+        check_ranges(needs)
+        return needs
 
     @field_validator("probe", "metrics")
     @classmethod

@@ -5,16 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from domain.custom import compile_custom
 from domain.errors import PlanImpossible
 from domain.manifest import Manifest
 from domain.names import EnvironmentName, NodeName, TenantId
 from domain.node import Node
 from domain.placement import by_zone, cut, fill, spread, zone_limits, zone_of
 from domain.plan import Activate, Analyze, Bake, Gate, Plan, Stage, Step, Verify, Wave
-from domain.policy import EnvironmentPolicy
+from domain.policy import Deadlines, EnvironmentPolicy
 from domain.release import Kind, ReleaseRef
 from domain.steps import Keep, Retire, Smoke, Start, Switch
-from domain.strategy import Amount, BlueGreen, Canary, Direct, Rolling, Strategy, resolve
+from domain.strategy import Amount, BlueGreen, Canary, Custom, Direct, Rolling, Strategy, resolve
+from domain.waiting import certain_waits
 
 InPlace = Direct | Canary | Rolling
 
@@ -77,6 +79,7 @@ def make_plan(
             f"{len(waves)} waves are too many ({MOST_WAVES} at most): let more nodes change together",
             field="strategy",
         )
+    _in_time(steps, policy.deadlines, manifest)
     return Plan(
         tenant=tenant,
         environment=environment,
@@ -100,19 +103,45 @@ def _compile(
 ) -> tuple[list[list[Node]], list[Step]]:
     match strategy:
         case BlueGreen():
-            return [list(fleet.nodes)], _blue_green(strategy, policy, manifest)
+            _can_run_beside(manifest)
+            return [list(fleet.nodes)], _blue_green(strategy, policy)
+        case Custom():
+            if any(step.step == "start" for step in strategy.steps):
+                _can_run_beside(manifest)
+            gates = _all_gates(policy, len(strategy.waves))
+            return compile_custom(strategy, fleet.nodes, policy, gates, installed=fleet.installed)
         case Direct() | Canary() | Rolling():
             return _in_place(strategy, fleet, policy)
 
 
-def _blue_green(strategy: BlueGreen, policy: EnvironmentPolicy, manifest: Manifest | None) -> list[Step]:
-    """One wave. What other plans ask people before their second wave, this one asks before the switch."""
+def _in_time(steps: Sequence[Step], deadlines: Deadlines, manifest: Manifest | None) -> None:
+    """A deadline that must pass before the plan can be through is an error of the plan."""
+    waits = certain_waits(steps)
+    if waits >= deadlines.deployment:
+        raise PlanImpossible(
+            f"its bakes and analyses alone take {waits:.0f} s, and the deployment may take"
+            f" {deadlines.deployment:.0f} s",
+            field="deadlines.deployment",
+        )
+    start = manifest.process.start_timeout if manifest is not None and manifest.process is not None else 0
+    if start >= deadlines.node:
+        raise PlanImpossible(
+            f"the program may take {start:.0f} s to start, and one node {deadlines.node:.0f} s for all of it",
+            field="deadlines.node",
+        )
+
+
+def _can_run_beside(manifest: Manifest | None) -> None:
     if manifest is not None and manifest.process is not None and manifest.process.swap == "restart":
         raise PlanImpossible(
             f'{manifest.name} has swap = "restart": it binds its own ports and cannot run beside itself;'
             " use rolling or canary",
             field="strategy",
         )
+
+
+def _blue_green(strategy: BlueGreen, policy: EnvironmentPolicy) -> list[Step]:
+    """One wave. What other plans ask people before their second wave, this one asks before the switch."""
     early = [Gate(wave=1, rule=rule) for rule in policy.gates if rule.before_wave == 1]
     late = [Gate(wave=1, rule=rule) for rule in policy.gates if rule.before_wave > 1]
     steps: list[Step] = [*early, Stage(wave=1), Start(wave=1), Smoke(wave=1), *late, Switch(wave=1)]
@@ -195,3 +224,12 @@ def _slices(strategy: InPlace, ordered: Sequence[Node]) -> list[list[Node]]:
 
 def _gates_before(number: int, wave: int, policy: EnvironmentPolicy) -> list[Step]:
     return [Gate(wave=wave, rule=rule) for rule in policy.gates if rule.before_wave == number]
+
+
+def _all_gates(policy: EnvironmentPolicy, waves: int) -> dict[int, list[Gate]]:
+    """The policy's gates by the wave that they come before; one of a later wave comes before the last."""
+    found: dict[int, list[Gate]] = {}
+    for rule in policy.gates:
+        wave = min(rule.before_wave, waves)
+        found.setdefault(wave, []).append(Gate(wave=wave, rule=rule))
+    return found

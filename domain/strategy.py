@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from domain.base import Strict
+from domain.custom_steps import CustomStep, Size
 
 Percent = Annotated[int, Field(ge=1, le=100)]
 Bake = Annotated[float, Field(ge=0, le=7 * 86400)]
@@ -88,4 +89,20 @@ class BlueGreen(Strict):
     keep: Bake = 600
 
 
-Strategy = Annotated[Direct | Canary | Rolling | BlueGreen, Field(discriminator="kind")]
+class Custom(Strict):
+    """A list of steps.
+
+    Attributes:
+        waves: how many nodes each wave has, a number or a share of the environment; the last may be "rest".
+            Nodes are spread over zones, roles and architectures as for a canary.
+        max_unavailable: see Rolling; a wave that is activated with more is refused.
+        steps: what is done, in order. The policy's gates hold whether the list names them or not.
+    """
+
+    kind: Literal["custom"] = "custom"
+    waves: tuple[Size, ...] = Field(min_length=1, max_length=100)
+    max_unavailable: Amount | None = None
+    steps: tuple[CustomStep, ...] = Field(min_length=1, max_length=1000)
+
+
+Strategy = Annotated[Direct | Canary | Rolling | BlueGreen | Custom, Field(discriminator="kind")]

@@ -119,5 +119,6 @@ def quantile(histogram: Histogram, share: float) -> float | None:
     edges = list(zip((0.0, *histogram.bounds), (0.0, *histogram.counts), strict=True))
     for (low, below), (high, upto) in pairwise(edges):
         if upto >= rank:
-            return high if upto == below else low + (high - low) * (rank - below) / (upto - below)
+            # Rounding must not carry the value over its bucket's bound.
+            return high if upto == below else min(high, low + (high - low) * (rank - below) / (upto - below))
     return histogram.bounds[-1]

@@ -8,6 +8,7 @@ from sqlalchemy.orm import defer
 
 from domain.deployment import Cause, Phase, advance
 from domain.events import EventKind
+from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from domain.messages import Progress
 from domain.outcomes import OutcomeKind
 from domain.strategy import Strategy
@@ -43,6 +44,7 @@ __all__ = [
     "AlreadyPlanned",
     "NodeOutcome",
     "OutcomeKind",
+    "arriving",
     "get",
     "insert",
     "list_page",
@@ -170,6 +172,26 @@ async def newest_of_module(session: AsyncSession, tenant: str, environment: str,
         .limit(1)
     )
     return await session.scalar(statement)
+
+
+async def arriving(session: AsyncSession, tenant: str, environment: str) -> list[tuple[str, str]]:
+    """Modules with versions that open deployments bring, or that just completed ones have brought.
+
+    "Just" covers the heartbeats by which the nodes' reports tell of it.
+    """
+    heard = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, HEARTBEAT_SECONDS * MISSED_HEARTBEATS)
+    done = (DeploymentRow.phase == Phase.COMPLETED) & (DeploymentRow.finished_at > heard)
+    rows = await session.execute(
+        select(DeploymentRow.module, DeploymentRow.version)
+        .where(
+            DeploymentRow.tenant == tenant,
+            DeploymentRow.environment == environment,
+            DeploymentRow.rolls_back.is_(None),
+            DeploymentRow.phase.not_in([phase for phase in Phase if phase.terminal]) | done,
+        )
+        .order_by(DeploymentRow.created_at)
+    )
+    return [(module, version) for module, version in rows]
 
 
 async def nodes_of(session: AsyncSession, tenant: str, deployment: str) -> list[DeploymentNode]:

@@ -1,5 +1,6 @@
 """Releases as they were pushed. A version is immutable: a second push means the same bytes, or is refused."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import select, tuple_
@@ -36,6 +37,19 @@ async def by_ref(session: AsyncSession, tenant: str, ref: ReleaseRef) -> StoredR
     if stored.ref != ref:
         raise NotFound(f"{ref} is stored with other bytes than {ref.digest[:12]}…")
     return stored
+
+
+async def needs_of(
+    session: AsyncSession, tenant: str, wanted: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], dict[str, str]]:
+    """What releases (module, version) need of other modules; those that are not stored are left out."""
+    rows = await session.execute(
+        select(ReleaseRow.module, ReleaseRow.version, ReleaseRow.manifest["dependencies"]).where(
+            ReleaseRow.tenant == tenant,
+            tuple_(ReleaseRow.module, ReleaseRow.version).in_(sorted(wanted)),
+        )
+    )
+    return {(module, version): dict(needs or {}) for module, version, needs in rows}
 
 
 async def insert(

@@ -13,6 +13,7 @@ from api.access import Caller, Deployer, Viewer
 from api.lanes import submit
 from api.links import deployment_path
 from api.paging import PageOf, PageQuery, cursor_of, time_and_names
+from api.planning import Prospect, look_ahead
 from api.services import Hands, Services
 from api.views.deployment import DeploymentDetail, DeploymentItem, DeploymentParts, detail
 from api.views.plan import PlanPreview, preview
@@ -20,8 +21,7 @@ from domain.base import Strict
 from domain.deployment import Cause, CauseKind, Phase
 from domain.errors import Conflict, InvalidInput, NotFound, PlanImpossible
 from domain.names import EnvironmentName, ModuleName, Version
-from domain.planner import make_plan
-from domain.policy import Arrival, EnvironmentPolicy, own_parameters
+from domain.policy import Arrival, own_parameters
 from domain.strategy import Strategy
 from store import (
     analyses,
@@ -34,7 +34,6 @@ from store import (
     releases,
     requirements,
 )
-from store.records import StoredNode
 
 router = APIRouter(prefix="/deployments", tags=["deployments"])
 
@@ -81,7 +80,9 @@ async def deploy(
     """Queue a deployment in its environment's lane."""
     asked = secrets.token_hex(8)
     async with hands.database.transaction(caller.tenant) as session:
-        policy = await _admit(session, caller.tenant, body)
+        prospect = await _admit(session, caller.tenant, body)
+        policy, strategy = prospect.policy, own_parameters(prospect.policy, body.strategy)
+        prospect.plan(strategy)
         deployment = asked
         if idempotency_key is not None:
             deployment = await idempotency.claim(
@@ -101,7 +102,7 @@ async def deploy(
                 module=body.module,
                 version=body.version,
                 requester=caller.username,
-                strategy=own_parameters(policy, body.strategy),
+                strategy=strategy,
                 description=body.description,
             )
             await _arrive(session, caller, body, policy.arrival, deployment)
@@ -139,37 +140,20 @@ async def _arrive(
 async def plan_deployment(body: NewDeployment, caller: Deployer, hands: Hands) -> PlanPreview:
     """The plan that this request would get now, from what the nodes last reported. Nothing is written."""
     async with hands.database.transaction(caller.tenant) as session:
-        policy = await _admit(session, caller.tenant, body)
-        release = await releases.get(session, caller.tenant, body.module, body.version)
-        fleet = await nodes.stored_of_environment(session, caller.tenant, body.environment)
-    plan = make_plan(
-        tenant=caller.tenant,
-        environment=body.environment,
-        release=release.ref,
-        nodes=[each.node for each in fleet],
-        running={each.node.name: _version_of(each, body.module) for each in fleet},
-        strategy=own_parameters(policy, body.strategy) or policy.strategy,
-        policy=policy,
-        manifest=release.manifest,
-    )
-    return preview(plan, fleet)
+        prospect = await _admit(session, caller.tenant, body)
+    return preview(prospect.plan(own_parameters(prospect.policy, body.strategy)), prospect.fleet)
 
 
-def _version_of(node: StoredNode, module: ModuleName) -> str | None:
-    modules = node.report.modules if node.report is not None else ()
-    return next((each.current.version for each in modules if each.module == module and each.current), None)
-
-
-async def _admit(session: AsyncSession, tenant: str, body: NewDeployment) -> EnvironmentPolicy:
-    """Refuse what cannot be, before anything is written; the environment's policy.
+async def _admit(session: AsyncSession, tenant: str, body: NewDeployment) -> Prospect:
+    """Refuse what cannot be, before anything is written; what the deployment would find.
 
     Raises:
-        InvalidInput: `field` names what is unknown, or empty.
+        InvalidInput: `field` names what is unknown, empty, or missing on the nodes.
         RequirementUnmet: the release has not completed where the policy wants it first.
     """
     try:
         policy = await environments.policy(session, tenant, body.environment)
-        await releases.get(session, tenant, body.module, body.version)
+        release = await releases.get(session, tenant, body.module, body.version)
     except NotFound as error:
         known = (await releases.list_page(session, tenant, module=body.module, limit=1)).items
         field = error.field or ("version" if known else "module")
@@ -179,7 +163,7 @@ async def _admit(session: AsyncSession, tenant: str, body: NewDeployment) -> Env
     await requirements.check(
         session, tenant, body.environment, policy, module=body.module, version=body.version
     )
-    return policy
+    return await look_ahead(session, tenant, body.environment, policy, release)
 
 
 @router.get("")

@@ -39,7 +39,7 @@ async def test_green_is_tested_and_approved_before_all_nodes_are_switched(stage)
 
 
 async def test_promote_skips_the_keeping_and_retires_at_once(stage):
-    world = World(policy=EnvironmentPolicy(unsigned_votes=True), strategy=BlueGreen(watch=0, keep=7 * 86400))
+    world = World(policy=EnvironmentPolicy(unsigned_votes=True), strategy=BlueGreen(watch=0, keep=3 * 3600))
     async with stage(world) as scene:
         handle = await scene.deploy()
         await scene.until(lambda: Phase.BAKING in world.phases)

@@ -1,0 +1,81 @@
+"""The plan that a request would get now, from what the nodes last reported; what cannot be is refused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from domain.dependencies import Candidate, check
+from domain.errors import PlanImpossible
+from domain.names import EnvironmentName, ModuleName, TenantId
+from domain.plan import Plan
+from domain.planner import make_plan
+from domain.policy import EnvironmentPolicy
+from domain.strategy import Rolling, Strategy
+from store import deployments, nodes, releases
+from store.records import StoredNode, StoredRelease
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What a deployment would find."""
+
+    tenant: TenantId
+    environment: EnvironmentName
+    policy: EnvironmentPolicy
+    release: StoredRelease
+    fleet: Sequence[StoredNode]
+
+    def plan(self, asked: Strategy | None) -> Plan:
+        """The plan for a strategy; None is the policy's.
+
+        Raises:
+            PlanImpossible: there can be none; `field` names why.
+        """
+        if isinstance(asked, Rolling) and isinstance(asked.batch, int) and asked.batch > len(self.fleet):
+            raise PlanImpossible(
+                f"a batch of {asked.batch} is larger than {self.environment}, which has"
+                f" {len(self.fleet)} nodes",
+                field="strategy.batch",
+            )
+        module = self.release.ref.module
+        return make_plan(
+            tenant=self.tenant,
+            environment=self.environment,
+            release=self.release.ref,
+            nodes=[each.node for each in self.fleet],
+            running={each.node.name: versions(each).get(module) for each in self.fleet},
+            strategy=asked or self.policy.strategy,
+            policy=self.policy,
+            manifest=self.release.manifest,
+        )
+
+
+async def look_ahead(
+    session: AsyncSession,
+    tenant: TenantId,
+    environment: EnvironmentName,
+    policy: EnvironmentPolicy,
+    release: StoredRelease,
+) -> Prospect:
+    """Read what is there, and see that the release's dependencies are.
+
+    Raises:
+        PlanImpossible: one is not, or the release would break what other modules need.
+    """
+    fleet = await nodes.stored_of_environment(session, tenant, environment)
+    installed = {each.node.name: versions(each) for each in fleet if each.report is not None}
+    pairs = {pair for modules in installed.values() for pair in modules.items()}
+    candidate = Candidate(
+        module=release.ref.module, version=release.ref.version, needs=release.manifest.dependencies
+    )
+    known = await releases.needs_of(session, tenant, pairs)
+    coming = await deployments.arriving(session, tenant, environment)
+    check(candidate, installed, known, coming)
+    return Prospect(tenant=tenant, environment=environment, policy=policy, release=release, fleet=fleet)
+
+
+def versions(node: StoredNode) -> dict[ModuleName, str]:
+    """Module → the version that the node last reported to run."""
+    modules = node.report.modules if node.report is not None else ()
+    return {each.module: each.current.version for each in modules if each.current is not None}
