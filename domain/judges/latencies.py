@@ -1,0 +1,78 @@
+"""Latency distributions in the sequential judge: the geometric mean, and the share above a threshold."""
+
+import numpy as np
+
+from domain.judges import blocks, memory, signals, tracks
+from domain.judges.context import Context, Crews
+from domain.judges.evidence import Array
+from domain.judges.findings import Finding
+from domain.judges.tracks import Stored, Track
+from domain.metrics import MetricLook, Side
+
+
+def follow(metric: MetricLook, crews: Crews, stored: Stored, context: Context) -> tuple[Finding, Stored]:
+    """One more look at bucket counts; `stored` is what this function kept the last time, or empty."""
+    bounds = np.array(metric.bounds)
+    ours = _read(metric.canary, crews.canary, bounds)
+    theirs = _read(metric.baseline, crews.baseline, bounds)
+    kept = stored or _start(metric, crews, bounds, [ours, theirs])
+    both = signals.latency(
+        ours,
+        theirs,
+        bounds,
+        memory.recall(kept["threshold"]),
+        margin=metric.spec.margin,
+        tolerance=metric.spec.tolerance,
+    )
+    followed = [Track.recall(kept["typical"]), Track.recall(kept["tail"])]
+    for track, levels in zip(followed, both, strict=True):
+        track.update(levels, context)
+    middles = signals.log_middles(bounds)
+    new = np.array([[float(np.sum(side * middles)), float(np.sum(side))] for side in (ours, theirs)])
+    totals = memory.recall(kept["totals"]) + new
+    side = tracks.Side(
+        measured=(bool(new[0, 1] > 0), bool(new[1, 1] > 0)),
+        ever=(bool(totals[0, 1] > 0), bool(totals[1, 1] > 0)),
+        canary=_typical(totals[0]),
+        baseline=_typical(totals[1]),
+    )
+    found = tracks.finding(followed, side, crews, context, metric.spec.tolerance)
+    series: Stored = {"typical": followed[0].keep(), "tail": followed[1].keep()}
+    return found, {**kept, **series, "totals": memory.keep(totals)}
+
+
+def _start(metric: MetricLook, crews: Crews, bounds: Array, sides: list[Array]) -> Stored:
+    """The tail's threshold and the calibration, from the history; without one, the present's threshold."""
+    before = [
+        _read(metric.history_canary, crews.canary, bounds),
+        _read(metric.history_baseline, crews.baseline, bounds),
+    ]
+    seen = np.sum([side.sum(axis=(0, 1)) for side in before], axis=0)
+    if seen.sum() <= 0:
+        seen = np.sum([side.sum(axis=(0, 1)) for side in sides], axis=0)
+    threshold = signals.quantile(seen, bounds, 1.0 - signals.TAIL) if seen.sum() > 0 else bounds[-1]
+    gap = np.full((crews.variants, 1), np.nan)
+    begun = [Track.begin(gap, gap), Track.begin(gap, gap)]
+    if before[0].shape[1] == before[1].shape[1] > 0:
+        place = np.asarray(threshold)
+        past = signals.latency(before[0], before[1], bounds, place, margin=0.0, tolerance=1.0)
+        begun = [Track.begin(levels.difference, levels.sampling) for levels in past]
+    return {
+        "threshold": float(threshold),
+        "typical": begun[0].keep(),
+        "tail": begun[1].keep(),
+        "totals": [[0.0, 0.0], [0.0, 0.0]],
+    }
+
+
+def _read(side: Side, crew: blocks.Members, bounds: Array) -> Array:
+    """Observations per block, interval and bucket."""
+    found = blocks.buckets(side, crew, bounds.size + 1)
+    if found is None:
+        return np.zeros((max(1, crew.blocks), side.intervals, bounds.size + 1))
+    return np.nan_to_num(blocks.summed(found, crew))
+
+
+def _typical(total: Array) -> float | None:
+    """The geometric mean, from the sum of logarithms and the number of observations."""
+    return float(np.exp(total[0] / total[1])) if total[1] > 0 else None
