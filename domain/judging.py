@@ -116,6 +116,33 @@ class JudgeState(Frozen):
     shared: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class JudgedLook(Frozen):
+    """What one look was judged on: with the state before it, all that its verdict rests on."""
+
+    policy: JudgePolicy
+    look: JudgeLook
+
+
+class LookMemory(Frozen):
+    """What a look leaves for the next one.
+
+    Attributes:
+        state: the judge's.
+        cursors: per node, how far its samples were read, on its own clock.
+    """
+
+    state: JudgeState
+    cursors: dict[str, float] = Field(default_factory=dict)
+
+
+class Replay(Frozen):
+    """A past look with all that is needed to judge it again, and what was said then."""
+
+    judged: JudgedLook
+    before: JudgeState | None
+    verdict: Verdict
+
+
 class Judge(Protocol):
     """A judge. Looks come in order; state is None before the first.
 

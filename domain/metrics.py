@@ -137,6 +137,11 @@ class MetricLook(Frozen):
     history_baseline: Side = Side()
     provider_down: str = ""
 
+    @property
+    def intervals(self) -> int:
+        """How many intervals the look brings; a side that is silent may bring none."""
+        return max(self.canary.intervals, self.baseline.intervals)
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if any(b <= a for a, b in zip(self.bounds, self.bounds[1:], strict=False)):
@@ -145,7 +150,7 @@ class MetricLook(Frozen):
         for side in (self.canary, self.baseline, self.history_canary, self.history_baseline):
             if any(bucket is not None and len(bucket) != wanted for row in side.buckets for bucket in row):
                 raise ValueError(f"{self.spec.name}: {wanted} buckets are needed for {wanted - 1} bounds")
-        sides = [side for side in (self.canary, self.baseline) if side.nodes]
+        sides = [side for side in (self.canary, self.baseline) if side.intervals]
         if len(sides) == 2 and sides[0].intervals != sides[1].intervals:
             raise ValueError(f"{self.spec.name}: canary and baseline cover different intervals")
         return self

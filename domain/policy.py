@@ -3,14 +3,17 @@
 Times are seconds.
 """
 
+import math
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from domain.agent_metrics import AGENT_METRIC_NAMES, AGENT_METRICS
 from domain.base import Strict
 from domain.health import HealthLimits
-from domain.judging import Thresholds
+from domain.judging import JudgePolicy, MannWhitney, Thresholds
+from domain.metrics import MetricSpec
 from domain.names import EnvironmentName, GateName
 from domain.roles import Role
 from domain.strategy import BlueGreen, Canary, Direct, Rolling, Strategy
@@ -42,26 +45,56 @@ class AnalysisRule(Strict):
     """How a wave is judged after it was changed.
 
     Attributes:
+        judge: sequential (may look at any time, passes only with a certificate) or threshold (fixed limits,
+            for comparisons of seconds).
+        alpha: the chance of a wrong fail, and of a wrong pass, over all looks and metrics of a wave.
         duration: how long to look; interval: how often; warm_up: what to leave out after the switch.
+        metrics: what of the agents' metrics is judged, and how strictly.
+        traffic: "even" where every node should get as many requests as any other: then the split is tested
+            first; "any" where nothing is known about it.
         extensions: how many further durations an inconclusive analysis may take.
         on_inconclusive: what then: hold for a person, or roll back. Inconclusive never promotes.
         health: the limits where nothing is left to compare with: on a first install, after a switch of all.
     """
 
-    judge: Literal["threshold"] = "threshold"
+    judge: Literal["sequential", "threshold"] = "sequential"
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
     duration: Duration = 600
     interval: Duration = 30
     warm_up: float = Field(default=10, ge=0, le=86400)
     extensions: int = Field(default=1, ge=0, le=100)
     on_inconclusive: Literal["hold", "rollback"] = "hold"
+    metrics: tuple[MetricSpec, ...] = Field(default=AGENT_METRICS, max_length=50)
+    traffic: Literal["any", "even"] = "any"
     thresholds: Thresholds = Thresholds()
     health: HealthLimits = HealthLimits()
+    mann_whitney: MannWhitney = MannWhitney()
+    weights: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.interval > self.duration:
             raise ValueError("interval must not be longer than duration")
+        names = [spec.name for spec in self.metrics]
+        if len(names) != len(dict.fromkeys(names)):
+            raise ValueError("metrics: a name occurs twice")
+        unknown = [name for name in names if name not in AGENT_METRIC_NAMES]
+        if unknown:
+            known = ", ".join(AGENT_METRIC_NAMES)
+            raise ValueError(f"metrics: agents do not measure {', '.join(unknown)}; known are {known}")
         return self
+
+    def judge_policy(self) -> JudgePolicy:
+        """The part of the rule that a judge needs."""
+        planned = math.ceil(self.duration * (1 + self.extensions) / self.interval)
+        return JudgePolicy(
+            judge=self.judge,
+            alpha=self.alpha,
+            planned_looks=min(100_000, planned),
+            thresholds=self.thresholds,
+            mann_whitney=self.mann_whitney,
+            weights=self.weights,
+        )
 
 
 class Deadlines(Strict):

@@ -1,33 +1,84 @@
-"""What the judge said, look by look."""
+"""What the judge said, look by look, what it rests on, and what it remembers."""
 
+import zlib
+
+from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.analysis import Verdict
+from domain.judging import JudgedLook, LookMemory, Replay
 from domain.messages import Look
 from store.records import StoredLook
 from store.tables import AnalysisRow
 
 
-async def save(session: AsyncSession, look: Look, verdict: Verdict) -> None:
-    """Keep the verdict of one look; a repeated look replaces it."""
+async def save(
+    session: AsyncSession,
+    look: Look,
+    verdict: Verdict,
+    judged: JudgedLook | None = None,
+    memory: LookMemory | None = None,
+) -> None:
+    """Keep the verdict of one look, what it rests on and what it leaves; a repeated look replaces it."""
     request = look.analysis
-    judged = verdict.model_dump(mode="json")
+    said = {
+        "verdict": verdict.model_dump(mode="json"),
+        "judged": _packed(judged),
+        "memory": _packed(memory),
+    }
     statement = insert(AnalysisRow).values(
         tenant=request.tenant,
         deployment=request.deployment,
         analysis=request.analysis,
         wave=request.wave,
         look=look.number,
-        verdict=judged,
+        **said,
     )
     await session.execute(
         statement.on_conflict_do_update(
-            index_elements=["tenant", "analysis", "look"],
-            set_={"verdict": judged, "at": statement.excluded.at},
+            index_elements=["tenant", "analysis", "look"], set_={**said, "at": statement.excluded.at}
         )
     )
+
+
+async def memory(session: AsyncSession, look: Look) -> LookMemory | None:
+    """What the look before this one left; None before the first."""
+    request = look.analysis
+    kept = await session.scalar(
+        select(AnalysisRow.memory).where(
+            AnalysisRow.tenant == request.tenant,
+            AnalysisRow.analysis == request.analysis,
+            AnalysisRow.look == look.number - 1,
+        )
+    )
+    return LookMemory.model_validate_json(zlib.decompress(kept)) if kept is not None else None
+
+
+async def replay(
+    session: AsyncSession, tenant: str, analysis: str, number: int | None = None
+) -> Replay | None:
+    """A past look of an analysis (the last one unless a number is given) and the state before it.
+
+    None where there is no such look, or one from before inputs were kept.
+    """
+    columns = (AnalysisRow.look, AnalysisRow.judged, AnalysisRow.verdict)
+    mine = (AnalysisRow.tenant == tenant, AnalysisRow.analysis == analysis)
+    wanted = select(*columns).where(*mine).order_by(AnalysisRow.look.desc()).limit(1)
+    if number is not None:
+        wanted = wanted.where(AnalysisRow.look == number)
+    row = (await session.execute(wanted)).one_or_none()
+    if row is None or row.judged is None:
+        return None
+    kept = await session.scalar(select(AnalysisRow.memory).where(*mine, AnalysisRow.look == row.look - 1))
+    before = LookMemory.model_validate_json(zlib.decompress(kept)).state if kept is not None else None
+    judged = JudgedLook.model_validate_json(zlib.decompress(row.judged))
+    return Replay(judged=judged, before=before, verdict=Verdict.model_validate(row.verdict))
+
+
+def _packed(model: BaseModel | None) -> bytes | None:
+    return zlib.compress(model.model_dump_json().encode()) if model is not None else None
 
 
 async def of_deployment(session: AsyncSession, tenant: str, deployment: str) -> list[StoredLook]:

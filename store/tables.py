@@ -248,7 +248,11 @@ class PollRow(Table):
 
 
 class AnalysisRow(Table):
-    """One look of the judge: what it said, with its numbers."""
+    """One look of the judge: what it said, with its numbers.
+
+    `memory` is what it left for the next look, `judged` what it was judged on (JSON, zlib): both large, and
+    read only when asked for.
+    """
 
     __tablename__ = "analyses"
     __table_args__ = (
@@ -264,6 +268,8 @@ class AnalysisRow(Table):
     wave: Mapped[int]
     look: Mapped[int]
     verdict: Mapped[Json]
+    memory: Mapped[bytes | None] = mapped_column(deferred=True)
+    judged: Mapped[bytes | None] = mapped_column(deferred=True)
     at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 

@@ -29,7 +29,7 @@ CLEARING = 60.0  # seconds for the rollback of an earlier demo
 POLICY = EnvironmentPolicy(
     strategy=Canary(shares=(10, 30, 50, 100), bake=5),
     gates=(GateRule(name="promotion", before_wave=2),),
-    analysis=AnalysisRule(duration=12, interval=2, warm_up=2, on_inconclusive="rollback"),
+    analysis=AnalysisRule(judge="threshold", duration=12, interval=2, warm_up=2, on_inconclusive="rollback"),
 )
 
 

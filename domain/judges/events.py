@@ -20,7 +20,8 @@ Stored = dict[str, JsonValue]
 
 def follow(metric: MetricLook, crews: Crews, stored: Stored, context: Context) -> tuple[Finding, Stored]:
     """One more look at events and exposures; `stored` is what this function kept the last time, or empty."""
-    ours, theirs = _read(metric.canary, crews.canary), _read(metric.baseline, crews.baseline)
+    width = metric.intervals
+    ours, theirs = _read(metric.canary, crews.canary, width), _read(metric.baseline, crews.baseline, width)
     measured = (_any(ours), _any(theirs))
     if stored:
         stream = memory.recall_all(CountStream, stored["stream"])
@@ -45,11 +46,11 @@ def follow(metric: MetricLook, crews: Crews, stored: Stored, context: Context) -
     return replace(finding, measured=measured), kept
 
 
-def _read(side: Side, crew: blocks.Members) -> tuple[Array, Array]:
+def _read(side: Side, crew: blocks.Members, width: int) -> tuple[Array, Array]:
     """Events and exposure per block and interval; zeros where a node did not measure both."""
     events, exposure = blocks.rows(side, crew, "values"), blocks.rows(side, crew, "exposure")
     if events is None or exposure is None:
-        empty = np.zeros((max(1, crew.blocks), side.intervals))
+        empty = np.zeros((max(1, crew.blocks), width))
         return empty, empty
     known = np.isfinite(events) & np.isfinite(exposure) & (events >= 0) & (exposure > 0)
     return (
@@ -64,9 +65,9 @@ def _any(side: tuple[Array, Array]) -> bool:
 
 def _dispersion(metric: MetricLook, crews: Crews) -> Array:
     """ψ of every variant from the history; a default where there is too little of it."""
-    ours = _read(metric.history_canary, crews.canary)
-    theirs = _read(metric.history_baseline, crews.baseline)
-    intervals = ours[0].shape[-1]
+    intervals = metric.history_canary.intervals
+    ours = _read(metric.history_canary, crews.canary, intervals)
+    theirs = _read(metric.history_baseline, crews.baseline, intervals)
     if intervals < TAUGHT or theirs[0].shape[-1] != intervals or not (_any(ours) and _any(theirs)):
         return np.full(crews.variants, UNKNOWN_DISPERSION)
     (x, y), (n, m) = (signals.variants(a, b) for a, b in zip(ours, theirs, strict=True))

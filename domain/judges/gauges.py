@@ -14,7 +14,8 @@ TINY = 1e-3  # of the usual level: what a gauge at zero, or below, counts as
 
 def follow(metric: MetricLook, crews: Crews, stored: Stored, context: Context) -> tuple[Finding, Stored]:
     """One more look at a gauge; `stored` is what this function kept the last time, or empty."""
-    ours, theirs = _read(metric.canary, crews.canary), _read(metric.baseline, crews.baseline)
+    width = metric.intervals
+    ours, theirs = _read(metric.canary, crews.canary, width), _read(metric.baseline, crews.baseline, width)
     kept = stored or _start(metric, crews, ours, theirs)
     floor = float(memory.recall(kept["floor"]))
     levels = signals.gauge(
@@ -38,7 +39,11 @@ def follow(metric: MetricLook, crews: Crews, stored: Stored, context: Context) -
 
 def _start(metric: MetricLook, crews: Crews, ours: Array, theirs: Array) -> Stored:
     """Floor, usual level of every block, and calibration, from the history; the floor from what there is."""
-    before = _read(metric.history_canary, crews.canary), _read(metric.history_baseline, crews.baseline)
+    past = metric.history_canary, metric.history_baseline
+    before = (
+        _read(past[0], crews.canary, past[0].intervals),
+        _read(past[1], crews.baseline, past[1].intervals),
+    )
     floor = _floor(metric.spec, [*before, ours, theirs])
     usual = []
     for side, crew in zip(before, (crews.canary, crews.baseline), strict=True):
@@ -63,10 +68,10 @@ def _start(metric: MetricLook, crews: Crews, ours: Array, theirs: Array) -> Stor
     }
 
 
-def _read(side: Side, crew: blocks.Members) -> Array:
+def _read(side: Side, crew: blocks.Members, width: int) -> Array:
     """Levels per node and interval, NaN where missing."""
     found = blocks.rows(side, crew, "values")
-    return np.full((max(1, len(crew.names)), side.intervals), np.nan) if found is None else found
+    return np.full((max(1, len(crew.names)), width), np.nan) if found is None else found
 
 
 def _floor(spec: MetricSpec, tables: list[Array]) -> float:

@@ -13,8 +13,9 @@ from domain.metrics import MetricLook, Side
 def follow(metric: MetricLook, crews: Crews, stored: Stored, context: Context) -> tuple[Finding, Stored]:
     """One more look at bucket counts; `stored` is what this function kept the last time, or empty."""
     bounds = np.array(metric.bounds)
-    ours = _read(metric.canary, crews.canary, bounds)
-    theirs = _read(metric.baseline, crews.baseline, bounds)
+    width = metric.intervals
+    ours = _read(metric.canary, crews.canary, bounds, width)
+    theirs = _read(metric.baseline, crews.baseline, bounds, width)
     kept = stored or _start(metric, crews, bounds, [ours, theirs])
     both = signals.latency(
         ours,
@@ -43,9 +44,10 @@ def follow(metric: MetricLook, crews: Crews, stored: Stored, context: Context) -
 
 def _start(metric: MetricLook, crews: Crews, bounds: Array, sides: list[Array]) -> Stored:
     """The tail's threshold and the calibration, from the history; without one, the present's threshold."""
+    past = metric.history_canary, metric.history_baseline
     before = [
-        _read(metric.history_canary, crews.canary, bounds),
-        _read(metric.history_baseline, crews.baseline, bounds),
+        _read(past[0], crews.canary, bounds, past[0].intervals),
+        _read(past[1], crews.baseline, bounds, past[1].intervals),
     ]
     seen = np.sum([side.sum(axis=(0, 1)) for side in before], axis=0)
     if seen.sum() <= 0:
@@ -55,8 +57,8 @@ def _start(metric: MetricLook, crews: Crews, bounds: Array, sides: list[Array]) 
     begun = [Track.begin(gap, gap), Track.begin(gap, gap)]
     if before[0].shape[1] == before[1].shape[1] > 0:
         place = np.asarray(threshold)
-        past = signals.latency(before[0], before[1], bounds, place, margin=0.0, tolerance=1.0)
-        begun = [Track.begin(levels.difference, levels.sampling) for levels in past]
+        both = signals.latency(before[0], before[1], bounds, place, margin=0.0, tolerance=1.0)
+        begun = [Track.begin(levels.difference, levels.sampling) for levels in both]
     return {
         "threshold": float(threshold),
         "typical": begun[0].keep(),
@@ -65,11 +67,11 @@ def _start(metric: MetricLook, crews: Crews, bounds: Array, sides: list[Array]) 
     }
 
 
-def _read(side: Side, crew: blocks.Members, bounds: Array) -> Array:
+def _read(side: Side, crew: blocks.Members, bounds: Array, width: int) -> Array:
     """Observations per block, interval and bucket."""
     found = blocks.buckets(side, crew, bounds.size + 1)
     if found is None:
-        return np.zeros((max(1, crew.blocks), side.intervals, bounds.size + 1))
+        return np.zeros((max(1, crew.blocks), width, bounds.size + 1))
     return np.nan_to_num(blocks.summed(found, crew))
 
 

@@ -43,7 +43,7 @@ def judge(policy: JudgePolicy, state: JudgeState | None, look: JudgeLook) -> tup
 
 
 def _context(policy: JudgePolicy, look: JudgeLook, shared: Stored) -> Context:
-    intervals = max((metric.canary.intervals for metric in look.metrics), default=0)
+    intervals = max((metric.intervals for metric in look.metrics), default=0)
     seen, number = shared.get("seen", 0), shared["metrics"]
     if not isinstance(seen, int) or not isinstance(number, int):
         raise TypeError("not a state of the sequential judge")
@@ -144,6 +144,8 @@ def _one_way(metric: MetricLook, stored: Stored, context: Context) -> tuple[Find
     if not (crews.canary.names and crews.baseline.names) and not stored:
         sides = (bool(metric.canary.nodes), bool(metric.baseline.nodes))
         return Finding(measured=(False, False), ever=sides), stored
+    if metric.spec.kind is MetricKind.LATENCY and not (metric.bounds or metric.canary.values):
+        return Finding(measured=(False, False), ever=(bool(stored), bool(stored))), stored
     finding, kept = _tests(metric)(metric, crews, stored, context)
     return finding, {**stored, **kept, **crews.keep()}
 

@@ -5,9 +5,27 @@ import pytest
 from domain.analysis import Doubt, Outcome
 from domain.health import HealthLimits
 from domain.judges.health import judge
-from tests.domain.test_threshold import node
+from domain.windows import NodeWindow
+from domain.wire import Histogram
 
 LIMITS = HealthLimits()
+
+
+def node(name: str = "n", *, requests=1000.0, slow=0.0, **facts) -> NodeWindow:
+    """A node whose requests take up to 10 ms, but for the share `slow`, which takes up to 200 ms."""
+    counts = (requests * (1 - slow), requests)
+    window = {
+        "node": name,
+        "samples": 20,
+        "seconds": 20.0,
+        "requests": requests,
+        "errors": 0.0,
+        "latency": Histogram(bounds=(0.01, 0.2), counts=counts, count=requests, total=requests * 0.005),
+        "cpu_cores": 0.1,
+        "memory_bytes": 50e6,
+        "probes": 20,
+    }
+    return NodeWindow(**{**window, **facts})
 
 
 def test_healthy_nodes_pass_with_their_numbers():

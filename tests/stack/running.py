@@ -98,7 +98,9 @@ class RunningStack:
         policy = EnvironmentPolicy(
             strategy=CANARY,
             gates=gates,
-            analysis=AnalysisRule(duration=seconds, interval=1.5, warm_up=1, on_inconclusive="rollback"),
+            analysis=AnalysisRule(
+                judge="threshold", duration=seconds, interval=1.5, warm_up=1, on_inconclusive="rollback"
+            ),
         )
         self.admin.put(f"/clusters/{environment}/policy", policy.model_dump(mode="json"))
 

@@ -5,7 +5,9 @@ from domain.deployment import Phase
 from domain.errors import Conflict, NotFound
 from domain.events import EventKind
 from domain.gate import Ballot, Decision, GateResult, Poll
+from domain.judging import JudgedLook, JudgeState, LookMemory, Replay
 from domain.messages import AnalysisInput, ApprovalInput, Look, PollRecord, Progress
+from domain.metrics import JudgeLook
 from domain.policy import AnalysisRule, GateRule
 from store import analyses, deployments, environments, events, lanes, polls
 from store.database import Database
@@ -143,6 +145,47 @@ async def test_looks_are_kept_in_order_and_a_repeat_replaces(database: Database)
         latest = await analyses.latest(session, TENANT, "d1")
     assert [look.verdict for look in looks] == [said[2], said[1], said[2]]
     assert latest == looks[-1]
+
+
+async def test_a_look_leaves_what_the_next_one_needs_and_what_a_replay_needs(database: Database) -> None:
+    await queue(database)
+    request = AnalysisInput(
+        tenant=TENANT,
+        environment="production",
+        deployment="d1",
+        analysis="analysis-d1-1",
+        wave=1,
+        module="greeter",
+        canary=("node-01",),
+        baseline=("node-02",),
+        canary_version="2.0.0",
+        rule=AnalysisRule(),
+        subject="wave 1",
+    )
+    first, second = (Look(analysis=request, number=number, seconds=30.0 * number) for number in (1, 2))
+    judged = [
+        JudgedLook(
+            policy=request.rule.judge_policy(),
+            look=JudgeLook(number=number, start=0.1, end=1 / 3, step=0.1, canary_nodes=1),
+        )
+        for number in (1, 2)
+    ]
+    memory = LookMemory(state=JudgeState(judge="sequential", shared={"seen": 5}), cursors={"node-01": 1 / 3})
+    said = Verdict(outcome=Outcome.INCONCLUSIVE, reason="too early")
+    async with database.transaction(TENANT) as session:
+        assert await analyses.memory(session, first) is None
+        await analyses.save(session, first, said, judged[0], memory)
+        assert await analyses.memory(session, second) == memory
+        await analyses.save(session, second, said, judged[1], memory)
+        assert await analyses.replay(session, TENANT, "analysis-d1-1") == Replay(
+            judged=judged[1], before=memory.state, verdict=said
+        )
+        assert await analyses.replay(session, TENANT, "analysis-d1-1", 1) == Replay(
+            judged=judged[0], before=None, verdict=said
+        )
+        assert await analyses.replay(session, TENANT, "analysis-d1-1", 3) is None
+        await analyses.save(session, second, said)
+        assert await analyses.replay(session, TENANT, "analysis-d1-1", 2) is None
 
 
 async def test_policies_are_stored_whole(database: Database) -> None:

@@ -1,0 +1,139 @@
+"""From samples of both groups to a verdict: what is new, cut into intervals, judged with what was kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from domain import agent_metrics
+from domain.agent_metrics import interval_count
+from domain.analysis import Verdict
+from domain.increments import NodeIntervals, cut, silent
+from domain.judges.registry import judge
+from domain.judging import JudgedLook, LookMemory
+from domain.messages import AnalysisInput, Look
+from domain.metrics import JudgeLook
+from domain.wire import Samples
+
+OVERLAP: Final = 15.0  # seconds read again, so that the first increment of a look has its beginning
+HISTORY_INTERVALS: Final = 240
+HISTORY_SAMPLES: Final = 200_000  # over all nodes: what a first look may read to calibrate itself
+
+Found = Mapping[str, Samples | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A look's verdict, what it rests on, and what it leaves for the next look."""
+
+    verdict: Verdict
+    judged: JudgedLook
+    memory: LookMemory
+
+
+def is_first(memory: LookMemory | None) -> bool:
+    """Whether the judge has nothing yet, and so needs to see what was before the change."""
+    return memory is None or not any(memory.state.metrics.values())
+
+
+def read_from(look: Look, memory: LookMemory | None, earliest: float) -> dict[str, float]:
+    """From when on each node's samples are needed.
+
+    Args:
+        look: the look.
+        memory: what the last one left.
+        earliest: when the analysis began, on the slowest clock that a node may have.
+    """
+    request, cursors = look.analysis, memory.cursors if memory else {}
+    if is_first(memory):
+        earliest -= _history_seconds(request)
+        cursors = {}
+    names = (*request.canary, *request.baseline)
+    return {name: cursors[name] - OVERLAP if name in cursors else earliest for name in names}
+
+
+def compare(look: Look, found: Found, memory: LookMemory | None, now: float) -> Compared:
+    """Judge what is new.
+
+    Args:
+        look: the look.
+        found: samples of every node of both groups.
+        memory: what the last look left; None before the first.
+        now: seconds since the epoch, for people.
+    """
+    request, policy = look.analysis, look.analysis.rule.judge_policy()
+    parts = interval_count(request.rule.interval)
+    cursors = dict(memory.cursors) if memory else {}
+    nodes = {}
+    for name, samples in found.items():
+        if samples is None:
+            nodes[name] = silent(name, parts)
+            continue
+        start = cursors.get(name, samples.now - look.seconds)
+        end = max(samples.now, start + 1e-3)
+        version = request.canary_version if name in request.canary else None
+        nodes[name] = cut(name, samples.samples, version=version, start=start, end=end, parts=parts)
+        cursors[name] = end
+    past = _past(request, found) if is_first(memory) else {}
+    asked = _judge_look(look, nodes, past, now)
+    verdict, state = judge(policy, memory.state if memory else None, asked)
+    kept = LookMemory(state=state, cursors=cursors)
+    return Compared(verdict, JudgedLook(policy=policy, look=asked), kept)
+
+
+def _history_seconds(request: AnalysisInput) -> float:
+    """How far back to read: all that agents keep, less in large groups."""
+    most = HISTORY_SAMPLES / max(1, len(request.canary) + len(request.baseline))
+    step = request.rule.interval / interval_count(request.rule.interval)
+    return min(most, HISTORY_INTERVALS * step)
+
+
+def _past(request: AnalysisInput, found: Found) -> dict[str, NodeIntervals]:
+    """What the same nodes did before the change, in intervals of the same length, at the same times.
+
+    The time before the change ends where the first canary node ended its old release.
+    """
+    changed = []
+    for samples in (found[name] for name in request.canary):
+        old = (
+            [each.at for each in samples.samples if each.version != request.canary_version] if samples else []
+        )
+        if samples is not None and old:
+            changed.append(samples.now - max(old))
+    if not changed:
+        return {}
+    step = request.rule.interval / interval_count(request.rule.interval)
+    age, number = max(changed), max(1, int(_history_seconds(request) / step))
+    past = {}
+    for name, samples in found.items():
+        if samples is not None:
+            end = samples.now - age
+            start = end - number * step
+            past[name] = cut(name, samples.samples, version=None, start=start, end=end, parts=number)
+    return past
+
+
+def _judge_look(
+    look: Look, nodes: Mapping[str, NodeIntervals], past: Mapping[str, NodeIntervals], now: float
+) -> JudgeLook:
+    request = look.analysis
+
+    def group(names: Sequence[str], of: Mapping[str, NodeIntervals]) -> list[NodeIntervals]:
+        return [of[name] for name in names] if all(name in of for name in names) else []
+
+    canary, baseline = group(request.canary, nodes), group(request.baseline, nodes)
+    metrics = agent_metrics.metric_looks(
+        request.rule.metrics, canary, baseline, group(request.canary, past), group(request.baseline, past)
+    )
+    if not any(node.samples for node in canary):
+        gone = {"provider_down": "no canary node answers with samples"}
+        metrics = tuple(metric.model_copy(update=gone) for metric in metrics)
+    asked = agent_metrics.judge_look(
+        look.number,
+        start=now - (look.seconds if look.number == 1 else request.rule.interval),
+        end=now,
+        metrics=metrics,
+        groups=(canary, baseline),
+        even=request.rule.traffic == "even",
+    )
+    fault = agent_metrics.overlap(baseline, request.canary_version)
+    return asked.model_copy(update={"baseline_fault": fault})
