@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from temporalio import activity
 
 from domain.analysis import Verdict
+from domain.approval import DelegationTokenVerdict, PollRecord, VoteTokenVerdict
 from domain.measuring import Measured, MeasureOrder
 from domain.messages import (
     CommandTokenVerdict,
@@ -18,14 +19,12 @@ from domain.messages import (
     Look,
     NodesOrder,
     NodesOutcome,
-    PollRecord,
     Prepared,
     Progress,
     RevertOrder,
     RollbackInput,
     RollbackTargets,
     TokenCheck,
-    VoteTokenVerdict,
 )
 
 
@@ -141,7 +140,7 @@ class Records(ABC):
     @activity.defn
     @abstractmethod
     async def save_poll(self, record: PollRecord) -> None:
-        """Write a gate with its votes as they stand."""
+        """Write a gate with its votes as they stand, and the event that tells why, once per key."""
 
     @activity.defn
     @abstractmethod
@@ -156,6 +155,11 @@ class Tokens(ABC):
     @abstractmethod
     async def read_vote(self, check: TokenCheck) -> VoteTokenVerdict:
         """The claims of a vote token, or why it is void."""
+
+    @activity.defn
+    @abstractmethod
+    async def read_delegation(self, check: TokenCheck) -> DelegationTokenVerdict:
+        """What a delegation's token says, or why it is void."""
 
     @activity.defn
     @abstractmethod

@@ -10,6 +10,7 @@ from activities.heartbeats import beating
 from activities.orders import Planning
 from clients.agent import AgentClient
 from domain.dependencies import Candidate, check
+from domain.eligibility import check_gates
 from domain.errors import NodeUnreachable, PlanImpossible
 from domain.manifest import Manifest
 from domain.messages import DeploymentInput, Prepared
@@ -17,7 +18,7 @@ from domain.names import ModuleName, NodeName
 from domain.node import Node
 from domain.planner import make_plan
 from domain.release import ReleaseRef
-from store import environments, nodes, releases, rollouts
+from store import environments, groups, nodes, releases, rollouts
 from store.database import Database
 
 Running = dict[ModuleName, ReleaseRef]  # what one node runs
@@ -44,6 +45,7 @@ class FleetPlanning(Planning):
             release = await releases.by_ref(session, request.tenant, wanted.release)
             policy = await environments.policy(session, request.tenant, request.environment)
             fleet = await nodes.of_environment(session, request.tenant, request.environment)
+            people = await groups.people(session, request.tenant)
         async with beating():
             running = await self._running(fleet)
         await self._check_dependencies(request, release.manifest, running)
@@ -58,6 +60,7 @@ class FleetPlanning(Planning):
             policy=policy,
             manifest=release.manifest,
         )
+        check_gates(plan.gates, people, authors=(request.requester,), unsigned_votes=plan.unsigned_votes)
         async with self._database.transaction(request.tenant) as session:
             fence = await rollouts.save_plan(session, request.tenant, request.deployment, plan, prior)
         return Prepared(plan=plan, fence=fence)

@@ -4,11 +4,11 @@ from temporalio import activity
 from typing_extensions import override
 
 from activities.orders import Records
+from domain.approval import PollRecord
 from domain.deployment import Phase
 from domain.messages import (
     LaneInput,
     LaneView,
-    PollRecord,
     Progress,
     RollbackInput,
     RollbackTargets,

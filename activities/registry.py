@@ -46,6 +46,7 @@ def control_activities(held: Holdings) -> Activities:
         records.save_poll,
         records.rollback_targets,
         tokens.read_vote,
+        tokens.read_delegation,
         tokens.read_command,
         TemporalSupervision(held.client).await_end,
     )

@@ -4,9 +4,10 @@ from temporalio import activity
 from typing_extensions import override
 
 from activities.orders import Tokens
+from domain.approval import DelegationTokenVerdict, VoteTokenVerdict
 from domain.errors import Unauthenticated
-from domain.gate import Refusal
-from domain.messages import CommandTokenVerdict, TokenCheck, VoteTokenVerdict
+from domain.messages import CommandTokenVerdict, TokenCheck
+from domain.vote import Refusal
 from runtime.tokens import TokenExpired, TokenReader
 
 
@@ -25,6 +26,16 @@ class PublicKeyTokens(Tokens):
             return VoteTokenVerdict(refusal=Refusal.EXPIRED_TOKEN)
         except Unauthenticated:
             return VoteTokenVerdict(refusal=Refusal.FORGED_TOKEN)
+
+    @activity.defn
+    @override
+    async def read_delegation(self, check: TokenCheck) -> DelegationTokenVerdict:
+        try:
+            return DelegationTokenVerdict(delegation=self._reader.delegation(check.token))
+        except TokenExpired:
+            return DelegationTokenVerdict(refusal=Refusal.EXPIRED_TOKEN)
+        except Unauthenticated:
+            return DelegationTokenVerdict(refusal=Refusal.FORGED_TOKEN)
 
     @activity.defn
     @override

@@ -24,6 +24,7 @@ from api.routes import (
     deployments,
     discovery,
     events,
+    groups,
     health,
     keys,
     modules,
@@ -39,6 +40,7 @@ MAX_BODY_BYTES = 1 << 20  # of anything but a bundle
 ROOMS: Final = (
     auth,
     people,
+    groups,
     keys,
     deployments,
     commands,

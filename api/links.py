@@ -24,13 +24,15 @@ def deployment_links(settings: ApiSettings, deployment: str) -> dict[str, str]:
     }
 
 
-def approval_links(settings: ApiSettings, approval: str, deployment: str) -> dict[str, str]:
-    """Of a gate: itself, its deployment, its page in the console."""
-    return {
-        "self": f"{PREFIX}/approvals/{approval}",
-        "deployment": deployment_path(deployment),
-        "console": console(settings, approval),
-    }
+def approval_path(approval: str) -> str:
+    """An approval's place in the API."""
+    return f"{PREFIX}/approvals/{approval}"
+
+
+def approval_links(settings: ApiSettings, approval: str, deployment: str | None) -> dict[str, str]:
+    """Of a gate: itself, its deployment where it has one, its page in the console."""
+    of_deployment = {"deployment": deployment_path(deployment)} if deployment else {}
+    return {"self": approval_path(approval), **of_deployment, "console": console(settings, approval)}
 
 
 def console(settings: ApiSettings, workflow_id: str) -> str:

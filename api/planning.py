@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.dependencies import Candidate, check
+from domain.eligibility import Person, check_gates
 from domain.errors import PlanImpossible
 from domain.names import EnvironmentName, ModuleName, TenantId
 from domain.plan import Plan
 from domain.planner import make_plan
 from domain.policy import EnvironmentPolicy
 from domain.strategy import Rolling, Strategy
-from store import deployments, nodes, releases
+from store import deployments, groups, nodes, releases
 from store.records import StoredNode, StoredRelease
 
 
@@ -25,12 +26,14 @@ class Prospect:
     policy: EnvironmentPolicy
     release: StoredRelease
     fleet: Sequence[StoredNode]
+    people: Sequence[Person]
+    requester: str
 
     def plan(self, asked: Strategy | None) -> Plan:
         """The plan for a strategy; None is the policy's.
 
         Raises:
-            PlanImpossible: there can be none; `field` names why.
+            PlanImpossible: there can be none, or it has a gate that nobody can pass; `field` names why.
         """
         if isinstance(asked, Rolling) and isinstance(asked.batch, int) and asked.batch > len(self.fleet):
             raise PlanImpossible(
@@ -39,7 +42,7 @@ class Prospect:
                 field="strategy.batch",
             )
         module = self.release.ref.module
-        return make_plan(
+        plan = make_plan(
             tenant=self.tenant,
             environment=self.environment,
             release=self.release.ref,
@@ -49,6 +52,8 @@ class Prospect:
             policy=self.policy,
             manifest=self.release.manifest,
         )
+        check_gates(plan.gates, self.people, authors=(self.requester,), unsigned_votes=plan.unsigned_votes)
+        return plan
 
 
 async def look_ahead(
@@ -57,6 +62,8 @@ async def look_ahead(
     environment: EnvironmentName,
     policy: EnvironmentPolicy,
     release: StoredRelease,
+    *,
+    requester: str,
 ) -> Prospect:
     """Read what is there, and see that the release's dependencies are.
 
@@ -72,7 +79,15 @@ async def look_ahead(
     known = await releases.needs_of(session, tenant, pairs)
     coming = await deployments.arriving(session, tenant, environment)
     check(candidate, installed, known, coming)
-    return Prospect(tenant=tenant, environment=environment, policy=policy, release=release, fleet=fleet)
+    return Prospect(
+        tenant=tenant,
+        environment=environment,
+        policy=policy,
+        release=release,
+        fleet=fleet,
+        people=await groups.people(session, tenant),
+        requester=requester,
+    )
 
 
 def versions(node: StoredNode) -> dict[ModuleName, str]:

@@ -11,8 +11,8 @@ import typer
 from cli.client import ApiClient
 from cli.errors import CommandFailed
 from cli.session import AsJson, connect, console, moment, show_json, show_table
-from domain.gate import Decision
 from domain.names import approval_id
+from domain.vote import Decision
 
 GateOrDeployment = Annotated[str, typer.Argument(metavar="ID", help="A deployment's id or an approval's id.")]
 GateName = Annotated[str | None, typer.Option("--gate", help="Which gate, when several wait.")]

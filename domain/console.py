@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 from domain.analysis import Verdict
 from domain.deployment import Cause, Phase
-from domain.gate import Poll
 from domain.plan import Gate, Plan
 
 DETAILS_LIMIT = 18_000  # Temporal refuses current details over 20,000 bytes.
@@ -73,26 +72,6 @@ def _plan_lines(plan: Plan, step: int) -> list[str]:
         name = f"gate {each.rule.name}" if isinstance(each, Gate) else each.kind
         lines.append(f"1. {mark} {name}, wave {each.wave} of {len(plan.waves)} ({count(len(nodes), 'node')})")
     return lines
-
-
-def approval_details(poll: Poll, subject: str, expires: float, how: str) -> str:
-    """The current details of an ApprovalWorkflow: what is decided, votes, refusals, how to vote."""
-    lines = [
-        f"**{escape(subject)}**",
-        f"\n{poll.approvals} of {poll.rule.required} approvals; expires {clock(expires)}"
-        f" (then: {poll.rule.on_expiry}); plan `{poll.plan[:12]}`; requested by {escape(poll.requester)}",
-        f"\n{how}",
-    ]
-    for vote in poll.votes:
-        said = f": {escape(vote.comment)}" if vote.comment else ""
-        lines.append(
-            f"\n- {vote.decision} by **{escape(vote.voter)}** ({vote.trust}), {clock(vote.at)}{said}"
-        )
-    lines.extend(
-        f"\n- not counted: {escape(void.claimed) or 'anonymous'} ({void.reason}), {clock(void.at)}"
-        for void in poll.refused[-20:]
-    )
-    return "\n".join(lines)[:DETAILS_LIMIT]
 
 
 def verdict_details(subject: str, verdict: Verdict | None) -> str:

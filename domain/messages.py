@@ -7,10 +7,9 @@ from domain.base import Frozen
 from domain.command import CommandClaims
 from domain.deployment import Cause, NodeFailure, Phase
 from domain.events import EventKind
-from domain.gate import Claims, GateResult, Poll, Refusal
 from domain.names import EnvironmentName, ModuleName, NodeName, TenantId
 from domain.plan import Plan
-from domain.policy import AnalysisRule, GateRule, RollbackRule
+from domain.policy import AnalysisRule, RollbackRule
 from domain.release import ReleaseRef
 
 
@@ -137,47 +136,10 @@ class NodesOutcome(Frozen):
     failures: tuple[NodeFailure, ...] = ()
 
 
-class ApprovalInput(Frozen):
-    """One gate. `subject` says in words what is decided; `plan` is the digest that votes bind to."""
-
-    tenant: TenantId
-    environment: EnvironmentName
-    deployment: str
-    gate: str
-    rule: GateRule
-    plan: str
-    requester: str
-    unsigned_votes: bool
-    subject: str
-
-
-class ApprovalResult(Frozen):
-    """How the gate ended, with every vote."""
-
-    result: GateResult
-    poll: Poll
-
-
-class PollRecord(Frozen):
-    """A gate to be written down: what it is about, its votes, when it expires, how it ended if it did."""
-
-    request: ApprovalInput
-    poll: Poll
-    expires: float
-    result: GateResult | None = None
-
-
 class TokenCheck(Frozen):
     """A token to be checked against the API's public key."""
 
     token: str
-
-
-class VoteTokenVerdict(Frozen):
-    """What a vote token says, or why it says nothing."""
-
-    claims: Claims | None = None
-    refusal: Refusal | None = None
 
 
 class CommandTokenVerdict(Frozen):

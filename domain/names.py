@@ -20,6 +20,7 @@ Version = Annotated[str, StringConstraints(pattern=SEMVER, max_length=128)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Username = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._@-]{1,62}[a-z0-9]$")]
 GateName = Annotated[str, StringConstraints(pattern=_SLUG)]
+GroupName = Annotated[str, StringConstraints(pattern=_SLUG)]
 
 # The columns of Temporal's list view; their types are Temporal's.
 SEARCH_ATTRIBUTES = {

@@ -8,8 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from domain.base import Frozen
+from domain.gate_rule import GateRule
 from domain.names import EnvironmentName, NodeName, TenantId
-from domain.policy import AnalysisRule, Deadlines, FailureBudget, GateRule, RollbackRule
+from domain.policy import AnalysisRule, Deadlines, FailureBudget, RollbackRule
 from domain.release import ReleaseRef
 from domain.steps import Keep, Pause, Retire, Smoke, Start, Switch, disorder
 
@@ -107,6 +108,11 @@ class Plan(Frozen):
     def nodes(self) -> tuple[NodeName, ...]:
         """All nodes, in the order in which they change."""
         return tuple(name for wave in self.waves for name in wave.nodes)
+
+    @property
+    def gates(self) -> tuple[GateRule, ...]:
+        """The rules of its gates, in order."""
+        return tuple(step.rule for step in self.steps if isinstance(step, Gate))
 
     @property
     def digest(self) -> str:

@@ -223,13 +223,14 @@ def _slices(strategy: InPlace, ordered: Sequence[Node]) -> list[list[Node]]:
 
 
 def _gates_before(number: int, wave: int, policy: EnvironmentPolicy) -> list[Step]:
-    return [Gate(wave=wave, rule=rule) for rule in policy.gates if rule.before_wave == number]
+    return [Gate(wave=wave, rule=gate) for rule in policy.gates if (gate := rule.before(number)) is not None]
 
 
 def _all_gates(policy: EnvironmentPolicy, waves: int) -> dict[int, list[Gate]]:
     """The policy's gates by the wave that they come before; one of a later wave comes before the last."""
     found: dict[int, list[Gate]] = {}
     for rule in policy.gates:
-        wave = min(rule.before_wave, waves)
-        found.setdefault(wave, []).append(Gate(wave=wave, rule=rule))
+        gates = [(wave, gate) for wave in range(1, waves + 1) if (gate := rule.before(wave)) is not None]
+        for wave, gate in gates or [(waves, rule.model_copy(update={"every_wave": False}))]:
+            found.setdefault(wave, []).append(Gate(wave=wave, rule=gate))
     return found

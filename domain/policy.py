@@ -11,34 +11,14 @@ from pydantic import Field, model_validator
 
 from domain.agent_metrics import AGENT_METRIC_NAMES, AGENT_METRICS
 from domain.base import Strict
+from domain.gate_rule import GateRule, collision
 from domain.health import HealthLimits
 from domain.judging import JudgePolicy, MannWhitney, Thresholds
 from domain.metrics import MetricSpec
-from domain.names import EnvironmentName, GateName
-from domain.roles import Role
+from domain.names import EnvironmentName
 from domain.strategy import BlueGreen, Canary, Direct, Rolling, Strategy
 
 Duration = Annotated[float, Field(gt=0, le=90 * 86400)]
-
-
-class GateRule(Strict):
-    """A point that waits for people.
-
-    Attributes:
-        before_wave: the wave that must not start before the gate is passed; 1 is "before anything moves",
-            2 is "after the first wave has proved itself". A plan with fewer waves has no such gate.
-        required: how many different people must approve; one rejection is enough to reject.
-        exclude_requester: whoever asked for the deployment cannot approve it (four eyes).
-        on_expiry: reject the deployment, or hold it until a person decides.
-    """
-
-    name: GateName
-    before_wave: int = Field(default=2, ge=1, le=100)
-    required: int = Field(default=1, ge=1, le=20)
-    role: Role = Role.APPROVER
-    exclude_requester: bool = True
-    expires_after: Duration = 24 * 3600
-    on_expiry: Literal["reject", "hold"] = "reject"
 
 
 class AnalysisRule(Strict):
@@ -174,9 +154,8 @@ class EnvironmentPolicy(Strict):
 
     @model_validator(mode="after")
     def _gate_names_differ(self) -> Self:
-        names = [gate.name for gate in self.gates]
-        if len(names) != len(dict.fromkeys(names)):
-            raise ValueError("two gates have the same name")
+        if (name := collision(self.gates)) is not None:
+            raise ValueError(f"gates: two gates have the same name {name!r}")
         return self
 
 

@@ -4,6 +4,8 @@
 |---|---|---|
 | hotswap | who is signed in, of which tenant, with which role | 60 min |
 | hotswap-vote | one vote of one person at one gate, about one plan | 10 min |
+| hotswap-delegation | that an approver hands his one vote at a gate on | 10 min |
+| hotswap-link | in a link: the vote that its bearer may cast | as ordered, 7 days at most |
 | hotswap-command | one command of one person to one deployment | 10 min |
 | hotswap-node | that a node may report about itself, until its next token | 365 days |
 
@@ -22,21 +24,26 @@ from pydantic import ValidationError
 
 from domain.base import Frozen
 from domain.command import CommandClaims, CommandName
-from domain.errors import Unauthenticated
-from domain.gate import Claims, Decision
+from domain.delegation import Delegation, DelegationKind, LinkClaims
+from domain.errors import InvalidInput, Unauthenticated
 from domain.names import NodeName, TenantId, Username
 from domain.roles import Role
+from domain.vote import Claims, Decision
 from runtime.keyring import Keyring, SigningKey
 
 ALGORITHM: Final = "EdDSA"
 ISSUER: Final = "hotswap"
 USER_AUDIENCE: Final = "hotswap"
 VOTE_AUDIENCE: Final = "hotswap-vote"
+DELEGATION_AUDIENCE: Final = "hotswap-delegation"
+LINK_AUDIENCE: Final = "hotswap-link"
 COMMAND_AUDIENCE: Final = "hotswap-command"
 NODE_AUDIENCE: Final = "hotswap-node"
 
 USER_LIFE: Final = timedelta(minutes=60)
 VOTE_LIFE: Final = timedelta(minutes=10)
+DELEGATION_LIFE: Final = timedelta(minutes=10)
+LONGEST_LINK_LIFE: Final = timedelta(days=7)
 COMMAND_LIFE: Final = timedelta(minutes=10)
 NODE_LIFE: Final = timedelta(days=365)
 
@@ -76,6 +83,14 @@ class NodeClaims(Frozen):
     token_id: str
 
 
+class DelegationClaims(Frozen):
+    """Which vote its owner hands on."""
+
+    tenant: TenantId
+    subject: Username
+    delegation: Delegation
+
+
 class Minted(Frozen):
     """A new token and when it ends to be one."""
 
@@ -109,11 +124,49 @@ class TokenMinter:
         return self._mint(USER_AUDIENCE, username, USER_LIFE, **said)
 
     def vote(
-        self, *, tenant: str, voter: str, role: Role, gate: str, plan: str, decision: Decision
+        self,
+        *,
+        tenant: str,
+        voter: str,
+        role: Role,
+        gate: str,
+        plan: str,
+        decision: Decision,
+        groups: tuple[str, ...] = (),
+        on_behalf_of: str | None = None,
+        delegation: str | None = None,
     ) -> Minted:
-        """For one vote; `plan` is the digest that it binds to."""
+        """For one vote; `plan` is the digest that it binds to.
+
+        A vote by delegation names it, and on whose behalf it is; role and groups are the delegator's.
+        """
         said = {"tenant": tenant, "role": role, "gate": gate, "plan": plan, "decision": decision}
-        return self._mint(VOTE_AUDIENCE, voter, VOTE_LIFE, **said)
+        delegated = {"on_behalf_of": on_behalf_of, "delegation": delegation} if delegation else {}
+        return self._mint(VOTE_AUDIENCE, voter, VOTE_LIFE, **said, groups=list(groups), **delegated)
+
+    def delegation(self, delegation: Delegation, *, tenant: str) -> Minted:
+        """For the signal that hands a vote on."""
+        said = delegation.model_dump(mode="json")
+        return self._mint(
+            DELEGATION_AUDIENCE, delegation.delegator, DELEGATION_LIFE, tenant=tenant, delegation=said
+        )
+
+    def link(self, delegation: Delegation, *, tenant: str, life: timedelta) -> Minted:
+        """For a link that casts the vote of a delegation, without a login.
+
+        Raises:
+            InvalidInput: the delegation is not one for a link.
+        """
+        if delegation.kind is not DelegationKind.LINK or delegation.decision is None:
+            raise InvalidInput("a link is for one decision", field="decision")
+        said = {
+            "tenant": tenant,
+            "delegate": delegation.delegate,
+            "gate": delegation.gate,
+            "plan": delegation.plan,
+            "decision": delegation.decision,
+        }
+        return self._mint(LINK_AUDIENCE, delegation.delegator, life, token_id=delegation.id, **said)
 
     def command(
         self, *, tenant: str, actor: str, role: Role, deployment: str, command: CommandName
@@ -126,9 +179,11 @@ class TokenMinter:
         """For a node's heartbeats."""
         return self._mint(NODE_AUDIENCE, node, NODE_LIFE, tenant=tenant)
 
-    def _mint(self, audience: str, subject: str, life: timedelta, **said: str) -> Minted:
+    def _mint(
+        self, audience: str, subject: str, life: timedelta, *, token_id: str | None = None, **said: Any
+    ) -> Minted:
         now = datetime.now(UTC).replace(microsecond=0)
-        token_id = secrets.token_urlsafe(16)
+        token_id = token_id or secrets.token_urlsafe(16)
         standard = {
             "iss": ISSUER,
             "aud": audience,
@@ -170,6 +225,14 @@ class TokenReader:
     def vote(self, token: str) -> Claims:
         """What a vote token says."""
         return self._read(token, VOTE_AUDIENCE, Claims)
+
+    def delegation(self, token: str) -> Delegation:
+        """The delegation that a token is of."""
+        return self._read(token, DELEGATION_AUDIENCE, DelegationClaims).delegation
+
+    def link(self, token: str) -> LinkClaims:
+        """What a link's token says."""
+        return self._read(token, LINK_AUDIENCE, LinkClaims)
 
     def command(self, token: str) -> CommandClaims:
         """What a command token says."""

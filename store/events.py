@@ -1,9 +1,9 @@
-"""The events that deployments leave behind."""
+"""The events that deployments leave behind, and approvals that belong to none."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,19 +23,38 @@ async def append(
     kind: EventKind,
     payload: Mapping[str, Any],
 ) -> bool:
-    """Write an event once per key, and its entry in the audit trail; False when the key is there already.
+    """Write an event of a deployment once per key, with its audit entry; False when the key is there already.
 
     The caller holds the deployment's row lock, so that ids grow in the order of commits and a reader who
     goes on from the last id it saw misses nothing.
     """
+    values = {"tenant": tenant, "deployment": deployment, "key": key, "kind": kind, "payload": dict(payload)}
+    return await _append(session, "deployment", values)
+
+
+async def append_of_approval(
+    session: AsyncSession,
+    tenant: str,
+    approval: str,
+    *,
+    key: str,
+    kind: EventKind,
+    payload: Mapping[str, Any],
+) -> bool:
+    """The same for an approval that belongs to no deployment; the caller holds its row lock."""
+    values = {"tenant": tenant, "approval": approval, "key": key, "kind": kind, "payload": dict(payload)}
+    return await _append(session, "approval", values)
+
+
+async def _append(session: AsyncSession, home: str, values: Mapping[str, Any]) -> bool:
     statement = (
         insert(EventRow)
-        .values(tenant=tenant, deployment=deployment, key=key, kind=kind, payload=dict(payload))
-        .on_conflict_do_nothing(index_elements=["tenant", "deployment", "key"])
+        .values(values)
+        .on_conflict_do_nothing(index_elements=["tenant", home, "key"])
         .returning(EventRow.id)
     )
     fresh = (await session.execute(statement)).first() is not None
-    entry = note_of_event(kind, "deployment", deployment, dict(payload))
+    entry = note_of_event(values["kind"], home, values[home], values["payload"])
     if fresh and entry is not None:
         audit.note(session, entry)
     return fresh
@@ -45,13 +64,23 @@ async def after(
     session: AsyncSession, tenant: str, deployment: str, cursor: int, *, limit: int = 500
 ) -> list[StoredEvent]:
     """The events of a deployment with an id above the cursor, oldest first."""
-    rows = await session.scalars(
-        select(EventRow)
-        .where(EventRow.tenant == tenant, EventRow.deployment == deployment, EventRow.id > cursor)
-        .order_by(EventRow.id)
-        .limit(limit)
-    )
-    return [
-        StoredEvent(id=row.id, deployment=row.deployment, kind=row.kind, at=row.at, payload=row.payload)
-        for row in rows
-    ]
+    newer = _newer(tenant, cursor, limit).where(EventRow.deployment == deployment)
+    return await _read(session, newer)
+
+
+async def after_of_approval(
+    session: AsyncSession, tenant: str, approval: str, cursor: int, *, limit: int = 500
+) -> list[StoredEvent]:
+    """The events of an approval that belongs to no deployment, with an id above the cursor, oldest first."""
+    newer = _newer(tenant, cursor, limit).where(EventRow.approval == approval)
+    return await _read(session, newer)
+
+
+def _newer(tenant: str, cursor: int, limit: int) -> Select[EventRow]:
+    found = select(EventRow).where(EventRow.tenant == tenant, EventRow.id > cursor)
+    return found.order_by(EventRow.id).limit(limit)
+
+
+async def _read(session: AsyncSession, statement: Select[EventRow]) -> list[StoredEvent]:
+    rows = await session.scalars(statement)
+    return [StoredEvent.model_validate(row, from_attributes=True) for row in rows]

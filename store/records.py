@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from domain.analysis import Verdict
+from domain.approval import ApprovalInput
 from domain.base import Frozen
 from domain.deployment import Cause, NodeFailure, Phase
 from domain.gate import GateResult, Poll
 from domain.manifest import Manifest
-from domain.messages import ApprovalInput
 from domain.names import NodeName
 from domain.node import Node
 from domain.outcomes import OutcomeKind
@@ -177,10 +177,11 @@ class StoredLook(Frozen):
 
 
 class StoredEvent(Frozen):
-    """One event of a deployment. `id` is the cursor to go on from."""
+    """One event, of a deployment or of an approval without one. `id` is the cursor to go on from."""
 
     id: int
-    deployment: str
+    deployment: str | None
+    approval: str | None = None
     kind: str
     at: datetime
     payload: dict[str, object]

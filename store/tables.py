@@ -91,6 +91,20 @@ class UserRow(Table):
     disabled: Mapped[bool] = mapped_column(server_default=FALSE)
 
 
+class GroupMemberRow(Table):
+    """A person's membership in a group; a group is there as long as it has members."""
+
+    __tablename__ = "group_members"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "username"], ["users.tenant", "users.username"]),
+        Index(None, "tenant", "username"),
+    )
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(primary_key=True)
+
+
 class EnvironmentRow(Table):
     """A named set of nodes with its policy.
 
@@ -226,7 +240,10 @@ class DeploymentNodeRow(Table):
 
 
 class PollRow(Table):
-    """One gate of one deployment, with its votes; `id` is the approval workflow's id."""
+    """One gate of a deployment, or one request of another kind (`deployment` is null), with its votes.
+
+    `id` is the approval workflow's id.
+    """
 
     __tablename__ = "polls"
     __table_args__ = (
@@ -238,7 +255,7 @@ class PollRow(Table):
 
     tenant: Mapped[str] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(primary_key=True)
-    deployment: Mapped[str]
+    deployment: Mapped[str | None]
     request: Mapped[Json]
     poll: Mapped[Json]
     expires_at: Mapped[datetime]
@@ -274,18 +291,26 @@ class AnalysisRow(Table):
 
 
 class EventRow(Table):
-    """What happened to a deployment; ids grow in the order in which a deployment's events were committed."""
+    """What happened to a deployment, or to an approval that belongs to none.
+
+    Ids grow in the order in which the events of one of them were committed.
+    """
 
     __tablename__ = "events"
     __table_args__ = (
         ForeignKeyConstraint(["tenant", "deployment"], ["deployments.tenant", "deployments.id"]),
+        ForeignKeyConstraint(["tenant", "approval"], ["polls.tenant", "polls.id"]),
         UniqueConstraint("tenant", "deployment", "key"),
+        UniqueConstraint("tenant", "approval", "key"),
+        CheckConstraint("(deployment IS NULL) <> (approval IS NULL)", name="one_home"),
         Index(None, "tenant", "deployment", "id"),
+        Index(None, "tenant", "approval", "id"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     tenant: Mapped[str]
-    deployment: Mapped[str]
+    deployment: Mapped[str | None]
+    approval: Mapped[str | None]
     key: Mapped[str]
     kind: Mapped[str]
     at: Mapped[datetime] = mapped_column(server_default=NOW)

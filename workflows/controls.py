@@ -10,7 +10,7 @@ from temporalio import workflow
 from domain.command import CommandName
 from domain.deployment import Cause, CauseKind
 from domain.events import EventKind
-from domain.gate import Decision
+from domain.vote import Decision
 from workflows.authority import Authority, Refused
 from workflows.board import Board
 from workflows.deadline import Deadline

@@ -2,12 +2,13 @@
 
 from temporalio import workflow
 
+from domain.approval import ApprovalInput, ApprovalResult, Subject, SubjectKind
 from domain.console import clip
 from domain.deployment import Cause, CauseKind, Phase
-from domain.gate import Decision, GateResult
-from domain.messages import ApprovalInput, ApprovalResult
+from domain.gate import GateResult
 from domain.names import approval_id
 from domain.plan import Gate, Plan
+from domain.vote import Decision
 from workflows.approval import ApprovalWorkflow
 from workflows.controls import Halted
 from workflows.rollout import Rollout
@@ -24,7 +25,7 @@ async def pass_gate(rollout: Rollout, plan: Plan, step: Gate) -> None:
         Phase.WAITING_APPROVAL,
         f"gate {rule.name} before wave {step.wave}",
         wave=step.wave,
-        waiting_for=f"{rule.required} × {rule.role}",
+        waiting_for=rule.missing([]).words,
     )
     request = ApprovalInput(
         tenant=plan.tenant,
@@ -32,22 +33,28 @@ async def pass_gate(rollout: Rollout, plan: Plan, step: Gate) -> None:
         deployment=rollout.request.deployment,
         gate=approval_id(rollout.request.deployment, rule.name),
         rule=rule,
-        plan=plan.digest,
         requester=rollout.request.requester,
         unsigned_votes=plan.unsigned_votes,
-        subject=f"{plan.release} to {plan.environment}, wave {step.wave} of {len(plan.waves)}",
+        subject=Subject(
+            kind=SubjectKind.DEPLOYMENT,
+            reference=rollout.request.deployment,
+            digest=plan.digest,
+            words=f"{plan.release} to {plan.environment}, wave {step.wave} of {len(plan.waves)}",
+        ),
     )
     gate = await workflow.start_child_workflow(
         ApprovalWorkflow.run,
         request,
         id=request.gate,
-        static_summary=clip(f"gate {rule.name}: {request.subject}"),
+        static_summary=clip(f"gate {rule.name}: {request.subject.words}"),
         search_attributes=rollout.attributes,
     )
     with rollout.deadline.held(), rollout.controls.passing_votes_to(gate):
         approval: ApprovalResult = await rollout.attend(gate)
-    if approval.result is not GateResult.APPROVED:
-        kind = CauseKind.REJECTED if approval.result is GateResult.REJECTED else CauseKind.EXPIRED
+    if not approval.approves(plan.digest):
+        kind = CauseKind.EXPIRED if approval.result is GateResult.EXPIRED else CauseKind.REJECTED
         voters = ", ".join(vote.voter for vote in approval.poll.votes if vote.decision is Decision.REJECT)
         words = f"gate {rule.name} {approval.result}{' by ' + voters if voters else ''}"
+        if approval.result is GateResult.APPROVED:
+            words = f"gate {rule.name} approved another plan, {approval.poll.plan[:12]}"
         raise Halted(Cause(kind=kind, message=words, actor=voters or None))

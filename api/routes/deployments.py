@@ -80,7 +80,7 @@ async def deploy(
     """Queue a deployment in its environment's lane."""
     asked = secrets.token_hex(8)
     async with hands.database.transaction(caller.tenant) as session:
-        prospect = await _admit(session, caller.tenant, body)
+        prospect = await _admit(session, caller, body)
         policy, strategy = prospect.policy, own_parameters(prospect.policy, body.strategy)
         prospect.plan(strategy)
         deployment = asked
@@ -140,17 +140,18 @@ async def _arrive(
 async def plan_deployment(body: NewDeployment, caller: Deployer, hands: Hands) -> PlanPreview:
     """The plan that this request would get now, from what the nodes last reported. Nothing is written."""
     async with hands.database.transaction(caller.tenant) as session:
-        prospect = await _admit(session, caller.tenant, body)
+        prospect = await _admit(session, caller, body)
     return preview(prospect.plan(own_parameters(prospect.policy, body.strategy)), prospect.fleet)
 
 
-async def _admit(session: AsyncSession, tenant: str, body: NewDeployment) -> Prospect:
+async def _admit(session: AsyncSession, caller: Caller, body: NewDeployment) -> Prospect:
     """Refuse what cannot be, before anything is written; what the deployment would find.
 
     Raises:
         InvalidInput: `field` names what is unknown, empty, or missing on the nodes.
         RequirementUnmet: the release has not completed where the policy wants it first.
     """
+    tenant = caller.tenant
     try:
         policy = await environments.policy(session, tenant, body.environment)
         release = await releases.get(session, tenant, body.module, body.version)
@@ -163,7 +164,7 @@ async def _admit(session: AsyncSession, tenant: str, body: NewDeployment) -> Pro
     await requirements.check(
         session, tenant, body.environment, policy, module=body.module, version=body.version
     )
-    return await look_ahead(session, tenant, body.environment, policy, release)
+    return await look_ahead(session, tenant, body.environment, policy, release, requester=caller.username)
 
 
 @router.get("")

@@ -9,7 +9,7 @@ from cli.errors import Refused
 from cli.follow import Update
 from cli.session import console
 from domain.deployment import Phase
-from domain.gate import Decision
+from domain.vote import Decision
 
 READING_TIME = 5.0  # seconds in which a person may decide first
 

@@ -12,7 +12,8 @@ from cli.context import Target
 from cli.errors import CommandFailed, Refused
 from cli.follow import follow
 from domain.deployment import Phase
-from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
+from domain.gate_rule import GateRule
+from domain.policy import AnalysisRule, EnvironmentPolicy
 from domain.release import ReleaseRef
 from domain.roles import Role
 from domain.strategy import Canary

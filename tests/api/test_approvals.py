@@ -9,11 +9,12 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
-from domain.gate import Ballot, Claims, Decision, GateResult, Poll
-from domain.messages import ApprovalInput, PollRecord
+from domain.approval import ApprovalInput, PollRecord, Subject, SubjectKind
+from domain.gate import GateResult
+from domain.gate_rule import GateRule
 from domain.names import approval_id
-from domain.policy import GateRule
 from domain.roles import Role
+from domain.vote import Ballot, Claims, Decision
 from store import deployments, polls
 from tests.api.conftest import TENANT, World
 
@@ -29,7 +30,7 @@ class Gate:
         self.world = world
         self.deployment = f"gated-{number}"
         self.id = approval_id(self.deployment, RULE.name)
-        self.poll = Poll(gate=self.id, rule=RULE, plan=PLAN, requester="abel", unsigned_votes=False)
+        self.poll = self.request.poll()
 
     async def open(self) -> None:
         release = self.world.releases.files("1.0.0", module="gated")
@@ -57,10 +58,13 @@ class Gate:
             deployment=self.deployment,
             gate=self.id,
             rule=RULE,
-            plan=PLAN,
             requester="abel",
-            unsigned_votes=False,
-            subject="gated@1.0.0 to production",
+            subject=Subject(
+                kind=SubjectKind.DEPLOYMENT,
+                reference=self.deployment,
+                digest=PLAN,
+                words="gated@1.0.0 to production",
+            ),
         )
 
     async def save(self, result: GateResult | None = None) -> None:

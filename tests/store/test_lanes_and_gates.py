@@ -1,14 +1,17 @@
 import pytest
 
 from domain.analysis import Outcome, Verdict
+from domain.approval import ApprovalInput, PollEntry, PollRecord, Subject, SubjectKind
 from domain.deployment import Phase
 from domain.errors import Conflict, NotFound
 from domain.events import EventKind
-from domain.gate import Ballot, Decision, GateResult, Poll
+from domain.gate import GateResult, Poll
+from domain.gate_rule import GateRule
 from domain.judging import JudgedLook, JudgeState, LookMemory, Replay
-from domain.messages import AnalysisInput, ApprovalInput, Look, PollRecord, Progress
+from domain.messages import AnalysisInput, Look, Progress
 from domain.metrics import JudgeLook
-from domain.policy import AnalysisRule, GateRule
+from domain.policy import AnalysisRule
+from domain.vote import Ballot, Decision
 from store import analyses, deployments, environments, events, lanes, polls
 from store.database import Database
 from tests.store.conftest import TENANT, queue
@@ -20,12 +23,13 @@ REQUEST = ApprovalInput(
     deployment="d1",
     gate="approval-d1-promotion",
     rule=RULE,
-    plan="a" * 64,
     requester="ana",
     unsigned_votes=True,
-    subject="greeter@2.0.0 to production",
+    subject=Subject(
+        kind=SubjectKind.DEPLOYMENT, reference="d1", digest="a" * 64, words="greeter@2.0.0 to production"
+    ),
 )
-POLL = Poll(gate=REQUEST.gate, rule=RULE, plan=REQUEST.plan, requester="ana", unsigned_votes=True)
+POLL = REQUEST.poll()
 EXPIRES = 1_800_000_000.0
 
 
@@ -197,3 +201,45 @@ async def test_policies_are_stored_whole(database: Database) -> None:
         assert await environments.policy(session, TENANT, "qa") == wanted
         names = [each.name for each in await environments.of_tenant(session, TENANT)]
     assert names == ["development", "qa", "staging", "production"]
+
+
+OVERRIDE = REQUEST.model_copy(
+    update={
+        "deployment": None,
+        "gate": "approval-freeze-override-1",
+        "subject": Subject(
+            kind=SubjectKind.FREEZE_OVERRIDE, reference="year-end", digest="b" * 64, words="open the freeze"
+        ),
+    }
+)
+
+
+async def write(database: Database, request: ApprovalInput, number: int, poll: Poll) -> None:
+    entry = PollEntry(key=f"{request.gate}-{number}", event=EventKind.VOTE_COUNTED, message=f"vote {number}")
+    record = PollRecord(request=request, poll=poll, expires=EXPIRES, entry=entry)
+    async with database.transaction(TENANT) as session:
+        await polls.save(session, record)
+
+
+async def test_a_gate_and_its_event_are_one_write_and_a_repeat_writes_nothing(database: Database) -> None:
+    await queue(database)
+    voted = POLL.cast(Ballot(approver="bob"), Decision.APPROVE, None, 1.0)
+    await write(database, REQUEST, 1, POLL)
+    await write(database, REQUEST, 2, voted)
+    await write(database, REQUEST, 1, POLL)
+    async with database.transaction(TENANT) as session:
+        found = await events.after(session, TENANT, "d1", 0)
+        assert (await polls.get(session, TENANT, REQUEST.gate)).poll == voted
+    assert [event.payload["message"] for event in found[1:]] == ["vote 1", "vote 2"]
+
+
+async def test_a_request_of_another_kind_has_events_of_its_own(database: Database) -> None:
+    poll = OVERRIDE.poll()
+    await write(database, OVERRIDE, 1, poll)
+    await write(database, OVERRIDE, 1, poll)
+    async with database.transaction(TENANT) as session:
+        assert [item.request for item in (await polls.pending(session, TENANT)).items] == [OVERRIDE]
+        found = await events.after_of_approval(session, TENANT, OVERRIDE.gate, 0)
+    assert [(event.approval, event.deployment) for event in found] == [(OVERRIDE.gate, None)]
+    async with database.transaction("other") as session:
+        assert await events.after_of_approval(session, TENANT, OVERRIDE.gate, 0) == []

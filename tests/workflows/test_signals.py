@@ -5,9 +5,10 @@ import uuid
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
+from domain.approval import ApprovalInput, Subject, SubjectKind
 from domain.deployment import Cause, CauseKind, Phase
 from domain.gate import GateResult
-from domain.messages import AnalysisInput, ApprovalInput, DeploymentInput, LaneInput, RollbackInput
+from domain.messages import AnalysisInput, DeploymentInput, LaneInput, RollbackInput
 from domain.names import CONTROL_QUEUE
 from domain.policy import EnvironmentPolicy, GateRule, RollbackRule
 from tests.workflows.test_deployment import EARLY_GATE
@@ -30,10 +31,8 @@ INPUTS = {
         deployment=name,
         gate=name,
         rule=GateRule(name="promotion", expires_after=3600),
-        plan="f" * 64,
         requester="ana",
-        unsigned_votes=False,
-        subject="test",
+        subject=Subject(kind=SubjectKind.DEPLOYMENT, reference=name, digest="f" * 64, words="test"),
     ),
     CanaryAnalysisWorkflow: lambda name: AnalysisInput(
         **COMMON,
@@ -57,7 +56,7 @@ INPUTS = {
 }
 SHAPES = {
     "zero": [],
-    "valid": [{"actor": "ana", "approver": "ana", "reason": "r", "deployment": "d"}],
+    "valid": [{"actor": "ana", "approver": "ana", "reason": "r", "deployment": "d", "digest": "0" * 64}],
     "bad shape": [{"actor": ["not", "a", "name"], "token": {"x": 1}}],
     "string": ["approve please"],
     "number": [42],

@@ -11,7 +11,9 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from domain.analysis import Doubt, Outcome, Verdict
+from domain.approval import DelegationTokenVerdict, PollEntry, PollRecord, VoteTokenVerdict
 from domain.command import CommandClaims
+from domain.delegation import Delegation
 from domain.deployment import NodeFailure, Phase
 from domain.errors import IllegalTransition
 from domain.gate import Claims, Decision, Refusal
@@ -23,7 +25,6 @@ from domain.messages import (
     Look,
     NodesOrder,
     NodesOutcome,
-    PollRecord,
     Prepared,
     Progress,
     QueuedDeployment,
@@ -31,7 +32,6 @@ from domain.messages import (
     RollbackInput,
     RollbackTargets,
     TokenCheck,
-    VoteTokenVerdict,
 )
 from domain.node import Node
 from domain.planner import make_plan
@@ -57,6 +57,7 @@ class World:
     touched: list[str] = field(default_factory=list)
     progress: list[Progress] = field(default_factory=list)
     polls: list[PollRecord] = field(default_factory=list)
+    entries: list[PollEntry] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     queue: list[QueuedDeployment] = field(default_factory=list)
     refuses: Callable[[str, str], str | None] = lambda _action, _node: None
@@ -124,6 +125,8 @@ class World:
     @activity.defn(name="save_poll")
     async def save_poll(self, record: PollRecord) -> None:
         self.polls.append(record)
+        if record.entry is not None and record.entry.key not in [each.key for each in self.entries]:
+            self.entries.append(record.entry)
 
     @activity.defn(name="rollback_targets")
     async def rollback_targets(self, request: RollbackInput) -> RollbackTargets:
@@ -203,7 +206,9 @@ class World:
 
     @activity.defn(name="read_vote")
     async def read_vote(self, check: TokenCheck) -> VoteTokenVerdict:
-        """A test token reads "person:role:gate:plan:decision:id"; anything else is forged."""
+        """A test token reads "person:role:gate:plan:decision:id", or is JSON; anything else is forged."""
+        if check.token.startswith("{"):
+            return VoteTokenVerdict(claims=Claims.model_validate_json(check.token))
         parts = check.token.split(":")
         if len(parts) != 6:
             return VoteTokenVerdict(refusal=Refusal.FORGED_TOKEN)
@@ -217,6 +222,13 @@ class World:
             token_id=token_id,
         )
         return VoteTokenVerdict(claims=claims)
+
+    @activity.defn(name="read_delegation")
+    async def read_delegation(self, check: TokenCheck) -> DelegationTokenVerdict:
+        """A test token is a delegation as JSON; anything else is forged."""
+        if check.token.startswith("{"):
+            return DelegationTokenVerdict(delegation=Delegation.model_validate_json(check.token))
+        return DelegationTokenVerdict(refusal=Refusal.FORGED_TOKEN)
 
     @activity.defn(name="read_command")
     async def read_command(self, check: TokenCheck) -> CommandTokenVerdict:
@@ -250,5 +262,6 @@ class World:
             self.verify_reverted,
             self.look,
             self.read_vote,
+            self.read_delegation,
             self.read_command,
         ]
