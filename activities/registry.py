@@ -12,6 +12,8 @@ from activities.nodes import AgentNodes
 from activities.planning import FleetPlanning
 from activities.records import DatabaseRecords
 from activities.supervision import TemporalSupervision
+from activities.tenant_orders import Tenancy
+from activities.tenants import DatabaseTenancy
 from activities.tokens import PublicKeyTokens
 from clients.agent import AgentClient
 from clients.providers.http import ProviderHttp
@@ -49,6 +51,18 @@ def control_activities(held: Holdings) -> Activities:
         tokens.read_delegation,
         tokens.read_command,
         TemporalSupervision(held.client).await_end,
+        *tenant_activities(DatabaseTenancy(held.database, held.client)),
+    )
+
+
+def tenant_activities(tenancy: Tenancy) -> Activities:
+    """Those that make tenants and take them away."""
+    return (
+        tenancy.make_tenant_part,
+        tenancy.undo_tenant_part,
+        tenancy.move_tenant,
+        tenancy.quiet_tenant,
+        tenancy.erase_tenant,
     )
 
 

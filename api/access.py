@@ -13,6 +13,7 @@ from api.identity import Caller as Caller  # noqa: PLC0414 - routes name both fr
 from api.identity import Standings
 from api.limits import Limited
 from api.services import Hands
+from api.tenancy import refuse_own, resolve
 from domain.errors import Forbidden, Unauthenticated
 from domain.identity import PasswordChangeRequired
 from domain.permissions import Permission
@@ -30,7 +31,7 @@ async def _caller(
     hands: Hands, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_person)], request: Request
 ) -> Caller:
     standings: Standings = request.app.state.standings
-    caller = await standings.caller(hands, _token(bearer))
+    caller = await resolve(hands, await standings.caller(hands, _token(bearer)), request)
     request.state.caller = caller  # for the audit trail, should the request be refused
     return caller
 
@@ -63,7 +64,10 @@ class Requires:
         self, caller: Annotated[Caller, Depends(_caller)], request: Request, limits: Limited
     ) -> Caller:
         """The person, when the role grants the permission and he has not asked too often."""
-        await limits.asked(caller.tenant, caller.username, request)
+        await limits.asked(
+            caller.tenant, caller.username, request, requests_per_minute=caller.requests_per_minute
+        )
+        refuse_own(caller, self.permission)
         if caller.must_change and self.permission is not Permission.SELF:
             raise PasswordChangeRequired("change the password first: POST /api/v1/auth/password")
         if not caller.may(self.permission):
@@ -71,6 +75,23 @@ class Requires:
                 "the key's scopes lack" if caller.scopes is not None else f"the role {caller.role} lacks"
             )
             raise Forbidden(f"this needs the permission {self.permission}; {lacking} it")
+        return caller
+
+
+class OfPlatform(Requires):
+    """The same, of the tenant that administers the platform.
+
+    Raises:
+        Forbidden: the person is of another tenant, or comes with a key.
+    """
+
+    async def __call__(
+        self, caller: Annotated[Caller, Depends(_caller)], request: Request, limits: Limited
+    ) -> Caller:
+        """The person."""
+        caller = await super().__call__(caller, request, limits)
+        if not caller.platform:
+            raise Forbidden("this is for the platform's administrators")
         return caller
 
 
@@ -120,5 +141,6 @@ Registrar = Annotated[Caller, Depends(Requires(Permission.REGISTER_NODES))]
 PeopleAdmin = Annotated[Caller, Depends(Requires(Permission.MANAGE_PEOPLE))]
 Auditor = Annotated[Caller, Depends(Requires(Permission.READ_AUDIT))]
 Admin = Annotated[Caller, Depends(Requires(Permission.ADMINISTER))]
+PlatformAdmin = Annotated[Caller, Depends(OfPlatform(Permission.MANAGE_TENANTS))]
 ReportingNode = Annotated[NodeClaims, Depends(NodeItself())]
 OPEN: Final = Depends(OpenToAll())

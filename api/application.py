@@ -31,6 +31,7 @@ from api.routes import (
     nodes,
     people,
     rollbacks,
+    tenants,
 )
 from api.services import Services
 from runtime.settings import Profile
@@ -51,6 +52,7 @@ ROOMS: Final = (
     clusters,
     nodes,
     audit,
+    tenants,
 )
 OUTSIDE: Final = (health, discovery)
 _ERRORS: dict[int | str, dict[str, object]] = {

@@ -9,6 +9,7 @@ import hashlib
 from typing import Final
 
 from cachetools import TTLCache
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.services import Services
 from domain.base import Frozen
@@ -17,7 +18,7 @@ from domain.identity import TokenRevoked
 from domain.names import TenantId, Username
 from domain.permissions import NEVER_BY_KEY, Permission, may
 from domain.roles import Role
-from store import api_keys, sessions
+from store import api_keys, sessions, tenants
 from store.api_keys import KeyText
 
 STANDING_SECONDS: Final = 5.0
@@ -32,6 +33,9 @@ class Caller(Frozen):
         session: the sign-in that the token belongs to, when it is one of ours.
         scopes: what an API key may be used for; None when no key is used.
         must_change: nothing is allowed before the password is changed.
+        requests_per_minute: what the tenant's quota allows all its people together; None for the setting's.
+        platform: an admin of the tenant that administers the platform.
+        acting: such an admin in another tenant, which X-Tenant-ID chose.
     """
 
     tenant: TenantId
@@ -40,6 +44,9 @@ class Caller(Frozen):
     session: str | None = None
     scopes: tuple[Permission, ...] | None = None
     must_change: bool = False
+    requests_per_minute: int | None = None
+    platform: bool = False
+    acting: bool = False
 
     def may(self, permission: Permission) -> bool:
         """Whether the role grants it and, for an API key, its scopes do too."""
@@ -83,25 +90,43 @@ class Standings:
         if known is not None:
             return known
         async with hands.database.transaction(said.tenant) as session:
+            rate = await _rate(session, said.tenant)
             ours = await sessions.standing(session, said.tenant, said.subject, None)
         if ours is not None:
             raise Forbidden(
                 f"{said.subject} is the name of a person of ours: the issuer may not speak for it"
             )
-        return self._keep(name, Caller(tenant=said.tenant, username=said.subject, role=said.role))
+        return self._keep(
+            name, Caller(tenant=said.tenant, username=said.subject, role=said.role, requests_per_minute=rate)
+        )
 
     def _keep(self, name: str, caller: Caller) -> Caller:
         self._callers[name] = caller
         return caller
 
 
+async def _rate(session: AsyncSession, tenant: str) -> int | None:
+    """How many requests a minute the tenant's quota allows.
+
+    Raises:
+        TenantSuspended, TenantUnavailable: none at all.
+    """
+    return (await tenants.require_open(session, tenant)).limits.requests_per_minute
+
+
 async def _by_session(hands: Services, tenant: str, username: str, session_id: str | None) -> Caller:
     async with hands.database.transaction(tenant) as session:
         found = await sessions.standing(session, tenant, username, session_id)
+        rate = await _rate(session, tenant) if found else None
     if found is None or found.disabled or found.session_over:
         raise TokenRevoked("the token does not count any more: sign in again")
     return Caller(
-        tenant=tenant, username=username, role=found.role, session=session_id, must_change=found.must_change
+        tenant=tenant,
+        username=username,
+        role=found.role,
+        session=session_id,
+        must_change=found.must_change,
+        requests_per_minute=rate,
     )
 
 
@@ -112,7 +137,10 @@ async def _by_key(hands: Services, token: str) -> Caller:
     async with hands.database.transaction(given.tenant) as session:
         key = await api_keys.find(session, given)
         owner = await sessions.standing(session, given.tenant, key.username, None) if key else None
+        rate = await _rate(session, given.tenant) if owner else None
     if key is None or owner is None or owner.disabled or owner.must_change:
         raise TokenRevoked("the key does not count")
     scopes = tuple(scope for scope in key.scopes if scope not in NEVER_BY_KEY)
-    return Caller(tenant=given.tenant, username=key.username, role=owner.role, scopes=scopes)
+    return Caller(
+        tenant=given.tenant, username=key.username, role=owner.role, scopes=scopes, requests_per_minute=rate
+    )

@@ -9,7 +9,7 @@ import time
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
-from limits import RateLimitItem, parse
+from limits import RateLimitItem, RateLimitItemPerMinute, parse
 from limits.aio.strategies import FixedWindowRateLimiter
 
 from domain.limits import TooManyRequests
@@ -31,8 +31,10 @@ class Limits:
         self._writes = parse(settings.limit_writes)
         self._tenant = parse(settings.limit_tenant)
 
-    async def asked(self, tenant: str, who: str, request: Request) -> None:
-        """Somebody who is known asks for something.
+    async def asked(
+        self, tenant: str, who: str, request: Request, *, requests_per_minute: int | None = None
+    ) -> None:
+        """Somebody who is known asks for something; the tenant's own figure replaces the setting's.
 
         Raises:
             TooManyRequests: he, or his tenant, has asked too often.
@@ -40,7 +42,8 @@ class Limits:
         rate = self._reads if request.method in _READS else self._writes
         route = getattr(request.scope.get("route"), "path", "none")
         await self._hit(rate, "route", tenant, who, request.method, route)
-        await self._hit(self._tenant, "tenant", tenant)
+        of_tenant = RateLimitItemPerMinute(requests_per_minute) if requests_per_minute else self._tenant
+        await self._hit(of_tenant, "tenant", tenant)
 
     async def signs_in(self, tenant: str, username: str) -> None:
         """Somebody says that this is his name.

@@ -63,6 +63,18 @@ class TrustStore:
             raise InvalidInput(f"{path} holds no certificates (*.pem, *.crt)", field="trust")
         return cls(tuple(roots))
 
+    @classmethod
+    def parse(cls, pem: bytes, field: str) -> Self:
+        """The roots in a PEM text.
+
+        Raises:
+            InvalidInput: there is none, or it cannot be read; `field` names where it came from.
+        """
+        try:
+            return cls(tuple(x509.load_pem_x509_certificates(pem)))
+        except ValueError as error:
+            raise InvalidInput(f"no PEM certificates: {error}", field=field) from error
+
     @cached_property
     def _store(self) -> Store:
         return Store(list(self.roots))

@@ -76,6 +76,10 @@ class ApiClient:
         """The decoded answer to a PUT."""
         return self._ask("PUT", path, json=body)
 
+    def delete(self, path: str) -> Any:
+        """The decoded answer to a DELETE."""
+        return self._ask("DELETE", path)
+
     def upload(self, path: str, parts: Mapping[str, tuple[str, bytes]]) -> Any:
         """The decoded answer to a POST of files (multipart/form-data)."""
         return self._ask("POST", path, files=parts)

@@ -39,6 +39,16 @@ CONTROL_QUEUE = "hotswap-control"
 NODE_QUEUE = "hotswap-nodes"
 
 
+def tenant_workflow_id(tenant: str) -> str:
+    """The workflow id of a tenant's making."""
+    return f"tenant-{tenant}"
+
+
+def tenant_removal_id(tenant: str) -> str:
+    """The workflow id of a tenant's being taken away."""
+    return f"tenant-removal-{tenant}"
+
+
 def lane_id(tenant: str, environment: str) -> str:
     """The workflow id of the queue in front of one tenant's environment."""
     return f"lane-{tenant}-{environment}"

@@ -27,6 +27,7 @@ class Permission(StrEnum):
     MANAGE_PEOPLE = "manage-people"
     READ_AUDIT = "read-audit"
     ADMINISTER = "administer"
+    MANAGE_TENANTS = "manage-tenants"  # the platform's admins only
 
 
 _VIEWER: Final = (Permission.READ, Permission.SELF, Permission.OWN_KEYS)
@@ -51,7 +52,12 @@ GRANTED: Final[dict[Role, tuple[Permission, ...]]] = {
 
 
 # A key cannot make keys or change a password: whoever steals it must not be able to stay.
-NEVER_BY_KEY: Final = (Permission.SELF, Permission.OWN_KEYS, Permission.MANAGE_PEOPLE)
+NEVER_BY_KEY: Final = (
+    Permission.SELF,
+    Permission.OWN_KEYS,
+    Permission.MANAGE_PEOPLE,
+    Permission.MANAGE_TENANTS,
+)
 
 
 def may(role: Role, permission: Permission) -> bool:

@@ -22,6 +22,7 @@ from domain.errors import InvalidInput
 from domain.provider_settings import ProviderSettings
 from runtime.limit_settings import LimitSettings
 from runtime.oidc_settings import OidcSettings
+from runtime.tenant_settings import TenantSettings
 
 PREFIX: Final = "HOTSWAP_"
 FILE_VARIABLE: Final = "HOTSWAP_SETTINGS_FILE"
@@ -130,7 +131,7 @@ class Settings(BaseSettings):
         return {name: path for name, path in named.items() if path is not None}
 
 
-class ApiSettings(OidcSettings, LimitSettings, Settings):
+class ApiSettings(OidcSettings, LimitSettings, TenantSettings, Settings):
     """What the API needs besides."""
 
     api_host: str = Field(default="127.0.0.1", description="The address that the API listens on.")

@@ -8,13 +8,11 @@ from sqlalchemy.dialects.postgresql import insert
 from domain.errors import Conflict, InvalidInput
 from domain.identity import SHORTEST_PASSWORD
 from domain.names import TenantId, Username
-from domain.policy import default_policy
 from domain.roles import Role
-from store import users
+from store import tenants, users
 from store.database import Database, as_system
-from store.tables import EnvironmentRow, TenantRow, UserRow
+from store.tables import TenantRow, UserRow
 
-ENVIRONMENTS = ("development", "qa", "staging", "production")
 _LOCK = 7_146_291_031  # any constant of ours: two bootstraps at once, one refused
 
 
@@ -39,16 +37,7 @@ async def bootstrap(
         if users_of_all:
             raise Conflict("there are users already: the bootstrap runs once")
         await session.execute(insert(TenantRow).values(id=tenant).on_conflict_do_nothing())
-        rows = [
-            {
-                "tenant": tenant,
-                "name": name,
-                "position": position,
-                "policy": default_policy(name).model_dump(mode="json"),
-            }
-            for position, name in enumerate(ENVIRONMENTS)
-        ]
-        await session.execute(insert(EnvironmentRow).on_conflict_do_nothing(), rows)
+        await tenants.make_environments(session, tenant)
         await users.insert(
             session,
             tenant,

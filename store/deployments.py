@@ -12,7 +12,7 @@ from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from domain.messages import Progress
 from domain.outcomes import OutcomeKind
 from domain.strategy import Strategy
-from store import events
+from store import events, quotas
 from store.records import (
     DeploymentNode,
     DeploymentSummary,
@@ -58,6 +58,7 @@ __all__ = [
     "save_plan",
     "stored_plan",
     "touch",
+    "waiting",
     "withdraw",
 ]
 
@@ -82,7 +83,10 @@ async def insert(
 
     Raises:
         NotFound: no such environment of this tenant.
+        QuotaExceeded: the tenant has as many deployments waiting or under way as it may.
     """
+    if rolls_back is None:  # a way back is never refused
+        await quotas.admit_deployment(session, tenant)
     await environment_row(session, tenant, environment, lock=True)
     message = f"{module}@{version} to {environment}, requested by {requester}"
     if rolls_back is not None:
@@ -243,6 +247,16 @@ async def _enter(session: AsyncSession, row: DeploymentRow, progress: Progress, 
             .where(PollRow.tenant == row.tenant, PollRow.deployment == row.id, PollRow.closed_at.is_(None))
             .values(closed_at=func.now())
         )
+
+
+async def waiting(session: AsyncSession, tenant: str) -> list[str]:
+    """The deployments of a tenant that wait for their turn, in whichever lane."""
+    found = await session.scalars(
+        select(DeploymentRow.id)
+        .where(DeploymentRow.tenant == tenant, DeploymentRow.phase == Phase.QUEUED)
+        .order_by(DeploymentRow.created_at, DeploymentRow.id)
+    )
+    return list(found)
 
 
 async def withdraw(session: AsyncSession, tenant: str, deployment: str, cause: Cause) -> bool:

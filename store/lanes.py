@@ -9,10 +9,11 @@ from domain.deployment import Phase
 from domain.errors import Conflict
 from domain.events import EventKind
 from domain.messages import LaneView, QueuedDeployment
+from domain.tenancy import TenantState
 from store import events
 from store.records import OpenLane
 from store.rows import environment_row, locked_deployment
-from store.tables import DeploymentRow, EnvironmentRow
+from store.tables import DeploymentRow, EnvironmentRow, TenantRow
 
 LONGEST_VIEW = 200  # entries; a lane acts on the first only, and shows twenty
 _ENDS = tuple(phase for phase in Phase if phase.terminal)
@@ -24,7 +25,7 @@ async def load(session: AsyncSession, tenant: str, environment: str) -> LaneView
     Raises:
         NotFound: no such environment of this tenant.
     """
-    frozen = (await environment_row(session, tenant, environment)).frozen
+    frozen = (await environment_row(session, tenant, environment)).frozen or await _held(session, tenant)
     strategy = func.coalesce(
         DeploymentRow.strategy["kind"].astext, EnvironmentRow.policy["strategy"]["kind"].astext
     )
@@ -50,6 +51,12 @@ async def load(session: AsyncSession, tenant: str, environment: str) -> LaneView
         running=under_way[0] if under_way else None,
         queued=tuple(entry for entry in entries if entry.phase is Phase.QUEUED),
     )
+
+
+async def _held(session: AsyncSession, tenant: str) -> str | None:
+    """Why nothing may start in any lane of the tenant: what runs goes on, what waits keeps waiting."""
+    state = await session.scalar(select(TenantRow.state).where(TenantRow.id == tenant))
+    return None if state == TenantState.ACTIVE else f"the tenant is {state}"
 
 
 async def with_work(session: AsyncSession) -> list[OpenLane]:

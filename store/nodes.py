@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from domain.errors import Conflict, NotFound
 from domain.node import Node
 from domain.wire import NodeReport
+from store import quotas
 from store.records import Page, StoredNode
 from store.rows import environment_row
 from store.tables import NodeRow
@@ -82,12 +83,14 @@ async def register(session: AsyncSession, tenant: str, node: Node, *, token_id: 
         NotFound: no such environment of this tenant.
         Conflict: the node belongs to another environment. It cannot move: fences are counted per
             environment, and a lower one would shut the node to every order.
+        QuotaExceeded: the tenant has as many nodes as it may.
     """
     await environment_row(session, tenant, node.environment)
     row = await session.get(NodeRow, (tenant, node.name), with_for_update=True)
     if row is not None and row.environment != node.environment:
         raise Conflict(f"node {node.name!r} belongs to {row.environment!r}", field="environment")
     if row is None:
+        await quotas.admit_node(session, tenant)
         session.add(
             NodeRow(
                 tenant=tenant,

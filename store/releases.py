@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from domain.errors import Conflict, NotFound
 from domain.manifest import Manifest
 from domain.release import Kind, ReleaseRef
+from store import quotas
 from store.records import Page, StoredRelease
 from store.rows import ref_of
 from store.tables import ReleaseRow
@@ -68,7 +69,10 @@ async def insert(
 
     Raises:
         Conflict: the version is there with other bytes.
+        QuotaExceeded: the tenant has no room for it.
     """
+    if await session.get(ReleaseRow, (tenant, ref.module, ref.version)) is None:
+        await quotas.admit_storage(session, tenant, size)
     statement = (
         upsert(ReleaseRow)
         .values(

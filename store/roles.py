@@ -19,7 +19,10 @@ TENANT_SETTING: Final = "hotswap.tenant"
 
 # What is read across tenants: lanes with work, the numbers for monitoring, whether anybody exists yet.
 SYSTEM_READS: Final = {
-    "tenants": ("id",),
+    "tenants": (
+        *("id", "name", "state", "state_since", "reason", "tier", "quota"),
+        *("first_admin", "created_at"),
+    ),
     "users": ("tenant", "username"),
     "environments": ("tenant", "name", "frozen"),
     "nodes": ("tenant", "name", "environment", "last_seen"),

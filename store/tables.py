@@ -30,6 +30,7 @@ from domain.gate import GateResult
 from domain.outcomes import OutcomeKind
 from domain.release import Kind
 from domain.roles import Role
+from domain.tenancy import TenantState, Tier
 
 Json = dict[str, Any]
 NOW = func.now()
@@ -63,11 +64,28 @@ class Table(DeclarativeBase):
 
 
 class TenantRow(Table):
-    """An owner of everything else."""
+    """An owner of everything else.
+
+    `quota` is the tenant's own, with the tier custom only; `trust` its own signing roots (PEM), where it
+    has some.
+    """
 
     __tablename__ = "tenants"
+    __table_args__ = (
+        _one_of("state", TenantState),
+        _one_of("tier", Tier),
+        CheckConstraint("quota IS NULL OR tier = 'custom'", name="own_quota"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(server_default="")
+    state: Mapped[str] = mapped_column(server_default=TenantState.ACTIVE)
+    state_since: Mapped[datetime] = mapped_column(server_default=NOW)
+    reason: Mapped[str] = mapped_column(server_default="")
+    tier: Mapped[str] = mapped_column(server_default=Tier.CUSTOM)
+    quota: Mapped[Json | None]
+    trust: Mapped[str | None]
+    first_admin: Mapped[str] = mapped_column(server_default="admin")
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
@@ -322,7 +340,7 @@ class IdempotencyKeyRow(Table):
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (
-        ForeignKeyConstraint(["tenant", "username"], ["users.tenant", "users.username"]),
+        ForeignKeyConstraint(["tenant"], ["tenants.id"]),
         Index(None, "created_at"),
     )
 

@@ -7,6 +7,7 @@ from workflows.approval import ApprovalWorkflow
 from workflows.deployment import DeploymentWorkflow
 from workflows.lane import LaneWorkflow
 from workflows.rollback import RollbackWorkflow
+from workflows.tenant import TenantRemovalWorkflow, TenantWorkflow
 
 ALL_WORKFLOWS: Sequence[type] = (
     LaneWorkflow,
@@ -14,4 +15,6 @@ ALL_WORKFLOWS: Sequence[type] = (
     ApprovalWorkflow,
     CanaryAnalysisWorkflow,
     RollbackWorkflow,
+    TenantWorkflow,
+    TenantRemovalWorkflow,
 )

@@ -17,7 +17,7 @@ from domain.identity import TokenReused, TokenRevoked
 from domain.names import TenantId, Username
 from domain.permissions import Permission
 from domain.roles import Role
-from store import sessions, sign_in, users
+from store import sessions, sign_in, tenants, users
 from store.records import StoredUser
 from store.sessions import RefreshToken
 
@@ -76,6 +76,7 @@ async def get_token(body: SignIn, hands: Hands, limits: Limited, response: Respo
     await limits.signs_in(body.tenant, body.username)
     user = await _checked(hands, body.tenant, body.username, body.password)
     async with hands.database.transaction(body.tenant) as session:
+        await tenants.require_open(session, body.tenant)
         await sign_in.succeeded(session, body.tenant, user.username)
         opened = await sessions.open_session(session, body.tenant, user.username)
     return _signed_in(hands, user, opened, response)

@@ -26,7 +26,7 @@ from domain.errors import BundleTooLarge, InvalidInput, NotFound
 from domain.manifest import Manifest
 from domain.names import ModuleName
 from domain.release import ReleaseRef
-from store import audit, releases
+from store import audit, releases, tenants
 
 router = APIRouter(prefix="/modules", tags=["modules"])
 
@@ -76,7 +76,9 @@ async def push(request: Request, caller: Pusher, hands: Hands, response: Respons
         async with _parts(request) as (bundle, signature):
             signed = await _signature(signature)
             size = await asyncio.to_thread(_save, bundle, upload)
-        manifest, ref, signer = await asyncio.to_thread(_check, hands, upload, signed)
+        async with hands.database.transaction(caller.tenant) as session:
+            roots = await tenants.trust_of(session, caller.tenant)
+        manifest, ref, signer = await asyncio.to_thread(_check, hands, upload, signed, roots)
         await _refuse_other_bytes(hands, caller, ref)
         await asyncio.to_thread(hands.bundles.put, upload)
     finally:
@@ -153,13 +155,16 @@ def _save(part: UploadFile, path: Path) -> int:
         return target.tell()
 
 
-def _check(hands: Services, bundle: Path, signature: bytes) -> tuple[Manifest, ReleaseRef, Signer]:
+def _check(
+    hands: Services, bundle: Path, signature: bytes, roots: str | None
+) -> tuple[Manifest, ReleaseRef, Signer]:
     """First the signature, so that nothing of an unknown origin is unpacked even in thought.
 
     The roots are read each time: one that was added or taken away counts from the next push on.
     """
     settings = hands.settings
-    signer = verify(bundle, signature, TrustStore.load(settings.trust_directory), at=datetime.now(UTC))
+    trust = TrustStore.parse(roots.encode(), "trust") if roots else TrustStore.load(settings.trust_directory)
+    signer = verify(bundle, signature, trust, at=datetime.now(UTC))
     manifest, ref = inspect(bundle, Limits(max_bundle_bytes=settings.max_bundle_bytes))
     return manifest, ref, signer
 

@@ -148,10 +148,12 @@ def new_settings(directory: Path, database_url: str, client: Client, pki: Pki) -
 
 
 @asynccontextmanager
-async def new_world(directory: Path, database_url: str, client: Client) -> AsyncIterator[World]:
+async def new_world(
+    directory: Path, database_url: str, client: Client, **changes: str
+) -> AsyncIterator[World]:
     """An application with its people, on a new database, without nodes."""
     pki = Pki(directory / "pki")
-    settings = new_settings(directory, database_url, client, pki)
+    settings = new_settings(directory, database_url, client, pki).model_copy(update=changes)
     await asyncio.to_thread(schema.upgrade, as_owner(database_url))
     database = Database(database_url, pool_size=5)
     await bootstrap(database, tenant=TENANT, username="admin", password=PASSWORD)

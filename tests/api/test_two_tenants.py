@@ -42,7 +42,9 @@ async def shared(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[tuple[World, list[Theirs]]]:
     client = await new_namespace(temporal)
-    async with new_world(tmp_path_factory.mktemp("two"), new_database(), client) as world:
+    async with new_world(
+        tmp_path_factory.mktemp("two"), new_database(), client, platform_tenant="platform"
+    ) as world:
         theirs = await populate(world.services.database, superuser_url(world, postgres_server), SETS)
         yield world, theirs
 
@@ -73,6 +75,8 @@ def check(asked: Asked, role: Role, status: int, text: str) -> None:
     assert status < HTTPStatus.INTERNAL_SERVER_ERROR, what
     if asked.route in NODES_OWN:
         assert status == HTTPStatus.UNAUTHORIZED, what
+    elif asked.has_id and "/tenants/" in asked.path:  # nobody's but the platform's
+        assert status == HTTPStatus.FORBIDDEN, what
     elif asked.has_id:
         assert status in NOTHING[: 1 if role is Role.ADMIN else 2], what
     elif THEM in text and not asked.path.startswith(OUR_TRAIL):

@@ -24,10 +24,10 @@ from domain.policy import GateRule, default_policy
 from domain.release import Kind, ReleaseRef
 from domain.roles import Role
 from store import api_keys, deployments, nodes, polls, releases, users
-from store.bootstrap import ENVIRONMENTS
 from store.database import Database
 from store.metadata import METADATA
 from store.tables import EnvironmentRow, TenantRow
+from store.tenants import ENVIRONMENTS
 from tests.api.conftest import World
 from tests.store.rows import fill
 
@@ -48,6 +48,7 @@ class Theirs:
     def ids(self) -> dict[str, str]:
         deployment = f"{THEM}-deployment-{self.number}"
         return {
+            "tenant": THEM,
             "deployment": deployment,
             "approval": approval_id(deployment, _RULE.name),
             "node": f"{THEM}-node-{self.number}",

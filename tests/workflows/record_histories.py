@@ -33,6 +33,7 @@ from domain.names import (
 from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
 from domain.strategy import BlueGreen, Canary, Direct, Rolling
 from runtime.temporal import server_program, workflow_runner
+from tests.workflows.tenants import record_tenants
 from tests.workflows.world import World
 from workflows import ALL_WORKFLOWS
 from workflows.lane import LaneWorkflow
@@ -183,6 +184,7 @@ async def main() -> None:
         identity=IDENTITY,
     ) as env:
         await record(env.client)
+        await record_tenants(env.client)
         await asyncio.sleep(0.2)
 
 
