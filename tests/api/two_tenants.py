@@ -14,13 +14,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from domain.gate import Poll
+from domain.approval import ApprovalInput, PollRecord, Subject, SubjectKind
+from domain.gate_rule import GateRule
 from domain.manifest import Files, Manifest
-from domain.messages import ApprovalInput, PollRecord
 from domain.names import approval_id
 from domain.node import Node
 from domain.permissions import Permission
-from domain.policy import GateRule, default_policy
+from domain.policy import default_policy
 from domain.release import Kind, ReleaseRef
 from domain.roles import Role
 from store import api_keys, deployments, nodes, polls, releases, users
@@ -131,15 +131,12 @@ def _poll(ids: dict[str, str]) -> PollRecord:
         deployment=ids["deployment"],
         gate=ids["approval"],
         rule=_RULE,
-        plan="a" * 64,
         requester=ids["username"],
-        unsigned_votes=False,
-        subject=SECRET,
+        subject=Subject(
+            kind=SubjectKind.DEPLOYMENT, reference=ids["deployment"], digest="a" * 64, words=SECRET
+        ),
     )
-    poll = Poll(
-        gate=ids["approval"], rule=_RULE, plan="a" * 64, requester=ids["username"], unsigned_votes=False
-    )
-    return PollRecord(request=request, poll=poll, expires=time.time() + 3600)
+    return PollRecord(request=request, poll=request.poll(), expires=time.time() + 3600)
 
 
 def _fill_the_rest(superuser_url: str) -> None:
