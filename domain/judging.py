@@ -46,7 +46,7 @@ class FailOpen(Strict):
     absolute_tolerance: bool = False  # D2: roots to 1e-4 in the metric's unit, so that a unit change decides
     any_sample_size: bool = False  # D3, D4, D10: no minimum number of points
     zero_mean_skips_effect: bool = False  # D5: a zero mean on either side disables the effect size
-    replace_passes: bool = False  # D6: no data at all passes under nanStrategy replace
+    replace_passes: bool = False  # D6: no data is left out, and passes under nanStrategy replace
     dilution: bool = False  # D7: enough metrics that pass outvote one that fails
     marginal_fails: bool = False  # D8: a score equal to marginal ends the run
     ignore_autocorrelation: bool = False  # D9: points in a row count as independent ones

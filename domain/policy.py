@@ -13,7 +13,7 @@ from domain.agent_metrics import AGENT_METRIC_NAMES, AGENT_METRICS
 from domain.base import Strict
 from domain.gate_rule import GateRule, collision
 from domain.health import HealthLimits
-from domain.judging import JudgePolicy, MannWhitney, Thresholds
+from domain.judging import JudgeName, JudgePolicy, MannWhitney, Thresholds
 from domain.metrics import MetricSpec
 from domain.names import EnvironmentName
 from domain.strategy import BlueGreen, Canary, Direct, Rolling, Strategy
@@ -25,8 +25,8 @@ class AnalysisRule(Strict):
     """How a wave is judged after it was changed.
 
     Attributes:
-        judge: sequential (may look at any time, passes only with a certificate) or threshold (fixed limits,
-            for comparisons of seconds).
+        judge: sequential (may look at any time, passes only with a certificate), threshold (fixed limits,
+            for comparisons of seconds), mann-whitney (Kayenta's).
         alpha: the chance of a wrong fail, and of a wrong pass, over all looks and metrics of a wave.
         duration: how long to look; interval: how often; warm_up: what to leave out after the switch.
         metrics: what of the agents' metrics is judged, and how strictly.
@@ -37,7 +37,7 @@ class AnalysisRule(Strict):
         health: the limits where nothing is left to compare with: on a first install, after a switch of all.
     """
 
-    judge: Literal["sequential", "threshold"] = "sequential"
+    judge: JudgeName = "sequential"
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     duration: Duration = 600
     interval: Duration = 30

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from domain.analysis import Verdict
-from domain.judges import sequential, threshold
+from domain.judges import mann_whitney, sequential, threshold
 from domain.judging import Judge, JudgeName, JudgePolicy, JudgeState
 from domain.metrics import JudgeLook
 
 JUDGES: Final[Mapping[JudgeName, Judge]] = {
     "sequential": sequential.judge,
     "threshold": threshold.judge,
+    "mann-whitney": mann_whitney.judge,
 }
 
 
