@@ -1,7 +1,7 @@
 """`hotswap deploy`, `watch`, `deployments`, and the orders to a deployment under way."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cli.client import ApiClient
 from cli.errors import CommandFailed
+from cli.plans import compared, show_difference, show_plan
 from cli.session import AsJson, Reason, connect, console, errors, moment, show_json, show_table
 from cli.watching import Frames, Timeout, Watch, watch
 from domain.command import CommandName
@@ -18,7 +19,6 @@ from domain.deployment import Phase
 from domain.strategy import Strategy
 
 NAMED_STRATEGIES = ("blue-green", "canary", "direct", "rolling")
-NAMED_NODES = 8  # a wave of more nodes is shown by its first
 
 DeploymentId = Annotated[str, typer.Argument(metavar="ID", help="The deployment's id.")]
 
@@ -72,34 +72,26 @@ def plan_deployment(
     release: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The release to bring.")],
     environment: Annotated[str, typer.Option("--env", help="Where to.")],
     strategy: Annotated[str | None, typer.Option(help="As for `deploy`.")] = None,
+    diff: Annotated[
+        str | None,
+        typer.Option(metavar="ID|FILE", help="What differs from a deployment's plan, or one kept by --json."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what `deploy` would do now, wave by wave; nothing is written and nothing moves."""
+    """Show what `deploy` would do now, wave by wave; nothing is written and nothing moves.
+
+    For each wave: its nodes, the zones that they are of (and how many of a zone are left alone meanwhile),
+    gates, steps, the time that earlier deployments took for such steps, and what is taken back if it fails.
+    """
     with connect(context) as client:
         shown = client.post("/deployments/plan", _request(release, environment, strategy, ""))
+        found = compared(client, diff, shown["plan"]) if diff is not None else None
     if as_json:
-        show_json(shown)
-        return
-    plan = shown["plan"]
-    before = plan["replaces"] or "first install"
-    console.print(
-        f"{release}   {before} → {plan['release']['version']}   {plan['strategy']}", highlight=False
-    )
-    console.print(f"plan {shown['digest'][:12]}   {len(plan['waves'])} waves", highlight=False)
-    show_table(("wave", "nodes", "zones", "steps", "changed so far"), _plan_rows(shown))
-    if shown["unheard"]:
-        console.print(f"not heard of yet: {', '.join(shown['unheard'])}", highlight=False)
-
-
-def _plan_rows(shown: dict[str, Any]) -> Iterator[tuple[object, ...]]:
-    waves = {wave["number"]: wave["nodes"] for wave in shown["plan"]["waves"]}
-    for spread in shown["spread"]:
-        number = spread["wave"]
-        names = waves[number]
-        kinds = [step["kind"] for step in shown["plan"]["steps"] if step["wave"] == number]
-        nodes = ", ".join(names) if len(names) <= NAMED_NODES else f"{names[0]} and {len(names) - 1} more"
-        zones = ", ".join(f"{zone or '-'}: {count}" for zone, count in spread["zones"].items())
-        yield number, nodes, zones, " → ".join(kinds), spread["changed_so_far"]
+        show_json(shown if found is None else found.model_dump(mode="json"))
+    elif found is not None:
+        show_difference(found)
+    else:
+        show_plan(release, shown)
 
 
 def _request(release: str, environment: str, strategy: str | None, description: str) -> dict[str, Any]:

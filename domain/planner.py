@@ -142,8 +142,9 @@ def _can_run_beside(manifest: Manifest | None) -> None:
 
 def _blue_green(strategy: BlueGreen, policy: EnvironmentPolicy) -> list[Step]:
     """One wave. What other plans ask people before their second wave, this one asks before the switch."""
-    early = [Gate(wave=1, rule=rule) for rule in policy.gates if rule.before_wave == 1]
-    late = [Gate(wave=1, rule=rule) for rule in policy.gates if rule.before_wave > 1]
+    early = _gates_before(1, 1, policy)
+    once = {"every_wave": False}
+    late = [Gate(wave=1, rule=rule.model_copy(update=once)) for rule in policy.gates if rule.before_wave > 1]
     steps: list[Step] = [*early, Stage(wave=1), Start(wave=1), Smoke(wave=1), *late, Switch(wave=1)]
     steps.append(Verify(wave=1))
     if strategy.watch:

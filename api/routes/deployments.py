@@ -26,6 +26,7 @@ from domain.strategy import Strategy
 from store import (
     analyses,
     deployments,
+    durations,
     environments,
     idempotency,
     lanes,
@@ -141,7 +142,9 @@ async def plan_deployment(body: NewDeployment, caller: Deployer, hands: Hands) -
     """The plan that this request would get now, from what the nodes last reported. Nothing is written."""
     async with hands.database.transaction(caller.tenant) as session:
         prospect = await _admit(session, caller, body)
-    return preview(prospect.plan(own_parameters(prospect.policy, body.strategy)), prospect.fleet)
+        plan = prospect.plan(own_parameters(prospect.policy, body.strategy))
+        history = await durations.of_steps(session, caller.tenant, body.environment, body.module)
+    return preview(prospect, plan, history)
 
 
 async def _admit(session: AsyncSession, caller: Caller, body: NewDeployment) -> Prospect:

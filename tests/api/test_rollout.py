@@ -146,7 +146,7 @@ async def test_a_rolling_rollout_does_what_its_preview_said(living: World) -> No
     assert (refused.status_code, refused.json()["field"]) == (422, "environment")
     assert await living.rows() == before
     preview = answer.json()
-    assert [wave["nodes"] for wave in preview["spread"]] == [1, 1, 1]
+    assert [wave["nodes"] for wave in preview["waves"]] == [1, 1, 1]
     assert preview["unheard"] == list(NODES)
 
     shown = await deploy(living, release, strategy=rolling)

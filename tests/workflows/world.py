@@ -34,6 +34,7 @@ from domain.messages import (
     TokenCheck,
 )
 from domain.node import Node
+from domain.plan import Plan
 from domain.planner import make_plan
 from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
 from domain.release import ReleaseRef
@@ -65,6 +66,7 @@ class World:
     blocked: asyncio.Event | None = None
     starts: list[str] = field(default_factory=list)
     beside: list[str] = field(default_factory=list)
+    plan: Plan | None = None
     orders: list[tuple[str, NodesOrder]] = field(default_factory=list)
     lane_looks: int = 0
     withdrawn: bool = False
@@ -100,6 +102,7 @@ class World:
             strategy=self.strategy,
             policy=self.policy,
         )
+        self.plan = plan
         return Prepared(plan=plan, fence=1000)
 
     @activity.defn(name="record")
