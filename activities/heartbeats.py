@@ -12,7 +12,10 @@ INTERVAL = 2.0  # seconds; the heartbeat time-outs in workflows.options are seve
 
 
 class BatchProgress:
-    """Which nodes of a batch are finished; a retry after a crash starts from what was last heartbeated."""
+    """Which nodes of a batch are finished; a retry after a crash starts from what was last heartbeated.
+
+    `started` names those that were begun: a freeze lets them be finished.
+    """
 
     def __init__(self) -> None:
         details = activity.info().heartbeat_details
@@ -20,14 +23,22 @@ class BatchProgress:
         self.failures: list[NodeFailure] = (
             [NodeFailure.model_validate(each) for each in details[1]] if details else []
         )
+        self.started: list[str] = list(details[2]) if len(details) > 2 else []
 
     def finished(self) -> frozenset[str]:
         """Nodes that need not be driven again."""
         return frozenset((*self.done, *(failure.node for failure in self.failures)))
 
     def beat(self) -> None:
-        """Tell the server what is finished."""
-        activity.heartbeat(self.done, [failure.model_dump(mode="json") for failure in self.failures])
+        """Tell the server what is begun and what is finished."""
+        failures = [failure.model_dump(mode="json") for failure in self.failures]
+        activity.heartbeat(self.done, failures, self.started)
+
+    def begin(self, node: str) -> None:
+        """A node is about to be driven."""
+        if node not in self.started:
+            self.started.append(node)
+        self.beat()
 
 
 @asynccontextmanager

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from temporalio import activity
 from typing_extensions import override
 
+from activities.freezes import present_freeze
 from activities.heartbeats import BatchProgress, beating
 from activities.orders import Nodes
 from clients.agent import AgentClient
 from domain.deployment import NodeFailure
 from domain.errors import HotswapError, NodeUnreachable, NotStaged, ReadBackMismatch
+from domain.freeze import Freeze
 from domain.messages import NodesOrder, NodesOutcome, RevertOrder
 from domain.names import ModuleName
 from domain.outcomes import OutcomeKind
@@ -32,9 +34,14 @@ NODES_AT_ONCE = 32
 
 @dataclass
 class _Observed:
-    """What the nodes of a batch showed after the operation, to be recorded at its end."""
+    """What the nodes of a batch showed after the operation, to be recorded at its end.
+
+    `held` were not started, because of `freeze`.
+    """
 
     reports: dict[str, ModuleReport] = field(default_factory=dict)
+    held: list[str] = field(default_factory=list)
+    freeze: Freeze | None = None
 
 
 Drive = Callable[[str, str], Awaitable[ModuleReport]]  # (node, address) → what it showed afterwards
@@ -59,18 +66,19 @@ class AgentNodes(Nodes):
             bundle = self._bundles.path_of(order.release.digest)
             return (await self._agents.stage(address, operation, bundle, deadline=order.deadline)).report
 
-        return await self._batch(order, OutcomeKind.STAGED, drive)
+        return await self._batch(order, OutcomeKind.STAGED, drive, freezable=order)
 
     @activity.defn
     @override
     async def activate(self, order: NodesOrder) -> NodesOutcome:
-        await self._touch(order)
+        if (held := await self._touch(order)) is not None:
+            return held
 
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.ACTIVATE)
             return (await self._agents.operate(address, operation, deadline=order.deadline)).report
 
-        return await self._batch(order, OutcomeKind.ACTIVATED, drive)
+        return await self._batch(order, OutcomeKind.ACTIVATED, drive, freezable=order)
 
     @activity.defn
     @override
@@ -85,13 +93,14 @@ class AgentNodes(Nodes):
     @activity.defn
     @override
     async def start(self, order: NodesOrder) -> NodesOutcome:
-        await self._touch(order)
+        if (held := await self._touch(order)) is not None:
+            return held
 
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.START)
             return (await self._agents.operate(address, operation, deadline=order.deadline)).report
 
-        return await self._batch(order, OutcomeKind.STARTED, drive)
+        return await self._batch(order, OutcomeKind.STARTED, drive, freezable=order)
 
     @activity.defn
     @override
@@ -105,13 +114,14 @@ class AgentNodes(Nodes):
     @activity.defn
     @override
     async def switch(self, order: NodesOrder) -> NodesOutcome:
-        await self._touch(order)
+        if (held := await self._touch(order)) is not None:
+            return held
 
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.ACTIVATE, keep=True)
             return (await self._agents.operate(address, operation, deadline=order.deadline)).report
 
-        return await self._batch(order, OutcomeKind.ACTIVATED, drive)
+        return await self._batch(order, OutcomeKind.ACTIVATED, drive, freezable=order)
 
     @activity.defn
     @override
@@ -121,7 +131,7 @@ class AgentNodes(Nodes):
             await self._agents.operate(address, operation, deadline=order.deadline)
             return await self._read_back(address, order.release.module, order.release, order.deadline)
 
-        return await self._batch(order, OutcomeKind.VERIFIED, drive)
+        return await self._batch(order, OutcomeKind.VERIFIED, drive, freezable=order)
 
     @activity.defn
     @override
@@ -149,29 +159,61 @@ class AgentNodes(Nodes):
 
         return await self._batch(order, OutcomeKind.REVERT_VERIFIED, drive)
 
-    async def _touch(self, order: NodesOrder) -> None:
+    async def _touch(self, order: NodesOrder) -> NodesOutcome | None:
+        """Mark the nodes as touched before anything moves; in a freeze hand them back instead."""
+        if not BatchProgress().started and (freeze := await present_freeze(self._database, order)):
+            return NodesOutcome(done=0, held=order.nodes, freeze=freeze)
         async with self._database.transaction(order.tenant) as session:
             await rollouts.touch(session, order.tenant, order.deployment, order.nodes, order.wave)
+        return None
 
-    async def _batch(self, order: NodesOrder | RevertOrder, kind: OutcomeKind, drive: Drive) -> NodesOutcome:
-        """Drive the nodes of a batch that are not finished yet, and record what became of each."""
+    async def _batch(
+        self,
+        order: NodesOrder | RevertOrder,
+        kind: OutcomeKind,
+        drive: Drive,
+        *,
+        freezable: NodesOrder | None = None,
+    ) -> NodesOutcome:
+        """Drive the nodes of a batch that are not finished yet, and record what became of each.
+
+        A `freezable` order is asked for a freeze before each node is begun: what has begun is finished,
+        and the rest is handed back.
+        """
         progress = BatchProgress()
         async with self._database.transaction(order.tenant) as session:
             addresses = await nodes.addresses(session, order.tenant, order.nodes)
         waiting = [name for name in order.nodes if name not in progress.finished()]
         async with beating(progress):
-            observed = await self._drive_all(waiting, addresses, drive, progress)
+            observed = await self._drive_all(waiting, addresses, drive, progress, freezable)
             await self._record(order, kind, progress, observed)
-        return NodesOutcome(done=len(progress.done), failures=tuple(progress.failures))
+        return NodesOutcome(
+            done=len(progress.done),
+            failures=tuple(progress.failures),
+            held=tuple(name for name in order.nodes if name in observed.held),
+            freeze=observed.freeze,
+        )
 
     async def _drive_all(
-        self, waiting: list[str], addresses: Mapping[str, str], drive: Drive, progress: BatchProgress
+        self,
+        waiting: list[str],
+        addresses: Mapping[str, str],
+        drive: Drive,
+        progress: BatchProgress,
+        freezable: NodesOrder | None,
     ) -> _Observed:
         slots = asyncio.Semaphore(NODES_AT_ONCE)
         observed = _Observed()
 
         async def one(node: str) -> None:
             async with slots:
+                if freezable is not None and node not in progress.started:
+                    freeze = await present_freeze(self._database, freezable)
+                    if freeze is not None:
+                        observed.held.append(node)
+                        observed.freeze = freeze
+                        return
+                progress.begin(node)
                 try:
                     if node not in addresses:
                         raise NodeUnreachable(f"{node} is not in the inventory any more")
@@ -201,6 +243,7 @@ class AgentNodes(Nodes):
                 observed=observed.reports.get(name),
             )
             for name in order.nodes
+            if name not in observed.held
         ]
         async with self._database.transaction(order.tenant) as session:
             await rollouts.record_outcomes(session, order.tenant, order.deployment, outcomes)

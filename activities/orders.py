@@ -10,11 +10,13 @@ from temporalio import activity
 
 from domain.analysis import Verdict
 from domain.approval import DelegationTokenVerdict, PollRecord, VoteTokenVerdict
+from domain.freeze import Freeze
+from domain.freeze_orders import AdHocFreeze, FreezeQuestion, Thaw, ThawTokenVerdict
 from domain.measuring import Measured, MeasureOrder
 from domain.messages import (
     CommandTokenVerdict,
     DeploymentInput,
-    LaneInput,
+    LaneLook,
     LaneView,
     Look,
     NodesOrder,
@@ -134,8 +136,8 @@ class Records(ABC):
 
     @activity.defn
     @abstractmethod
-    async def load_lane(self, lane: LaneInput) -> LaneView:
-        """What runs, what waits, and why the lane is frozen."""
+    async def load_lane(self, look: LaneLook) -> LaneView:
+        """What runs, what waits, and why nothing may start."""
 
     @activity.defn
     @abstractmethod
@@ -146,6 +148,25 @@ class Records(ABC):
     @abstractmethod
     async def rollback_targets(self, request: RollbackInput) -> RollbackTargets:
         """The nodes to take back, and a fence above that of everything before."""
+
+
+class Freezes(ABC):
+    """The calendar of an environment, and what people freeze and thaw."""
+
+    @activity.defn
+    @abstractmethod
+    async def freeze_now(self, order: AdHocFreeze) -> None:
+        """Freeze an environment, once per order."""
+
+    @activity.defn
+    @abstractmethod
+    async def thaw(self, order: Thaw) -> tuple[str, ...]:
+        """End what people froze; the deployments that were held, to be told."""
+
+    @activity.defn
+    @abstractmethod
+    async def may_start(self, question: FreezeQuestion) -> Freeze | None:
+        """The freeze that holds a deployment at a moment; None when its nodes may start."""
 
 
 class Tokens(ABC):
@@ -165,6 +186,11 @@ class Tokens(ABC):
     @abstractmethod
     async def read_command(self, check: TokenCheck) -> CommandTokenVerdict:
         """The claims of a command token, or why it is void."""
+
+    @activity.defn
+    @abstractmethod
+    async def read_thaw(self, check: TokenCheck) -> ThawTokenVerdict:
+        """The claims of a thaw token, or why it is void."""
 
 
 class Supervision(ABC):

@@ -7,7 +7,7 @@ from activities.orders import Records
 from domain.approval import PollRecord
 from domain.deployment import Phase
 from domain.messages import (
-    LaneInput,
+    LaneLook,
     LaneView,
     Progress,
     RollbackInput,
@@ -33,9 +33,9 @@ class DatabaseRecords(Records):
 
     @activity.defn
     @override
-    async def load_lane(self, lane: LaneInput) -> LaneView:
-        async with self._database.transaction(lane.tenant) as session:
-            return await lanes.load(session, lane.tenant, lane.environment)
+    async def load_lane(self, look: LaneLook) -> LaneView:
+        async with self._database.transaction(look.tenant) as session:
+            return await lanes.load(session, look.tenant, look.environment, at=look.at)
 
     @activity.defn
     @override

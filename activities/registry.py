@@ -6,6 +6,7 @@ from typing import Any
 
 from temporalio.client import Client
 
+from activities.freezes import DatabaseFreezes
 from activities.looks import AgentLooks
 from activities.measurements import ProviderMeasurements
 from activities.nodes import AgentNodes
@@ -42,6 +43,7 @@ def control_activities(held: Holdings) -> Activities:
     """Short ones: records, tokens, supervision."""
     records = DatabaseRecords(held.database)
     tokens = PublicKeyTokens(held.tokens)
+    freezes = DatabaseFreezes(held.database)
     return (
         records.record,
         records.load_lane,
@@ -50,6 +52,10 @@ def control_activities(held: Holdings) -> Activities:
         tokens.read_vote,
         tokens.read_delegation,
         tokens.read_command,
+        tokens.read_thaw,
+        freezes.freeze_now,
+        freezes.thaw,
+        freezes.may_start,
         TemporalSupervision(held.client).await_end,
         *tenant_activities(DatabaseTenancy(held.database, held.client)),
     )

@@ -6,6 +6,7 @@ from typing_extensions import override
 from activities.orders import Tokens
 from domain.approval import DelegationTokenVerdict, VoteTokenVerdict
 from domain.errors import Unauthenticated
+from domain.freeze_orders import ThawTokenVerdict
 from domain.messages import CommandTokenVerdict, TokenCheck
 from domain.vote import Refusal
 from runtime.tokens import TokenExpired, TokenReader
@@ -44,3 +45,11 @@ class PublicKeyTokens(Tokens):
             return CommandTokenVerdict(claims=self._reader.command(check.token))
         except Unauthenticated as error:
             return CommandTokenVerdict(refusal=error.message)
+
+    @activity.defn
+    @override
+    async def read_thaw(self, check: TokenCheck) -> ThawTokenVerdict:
+        try:
+            return ThawTokenVerdict(claims=self._reader.thaw(check.token))
+        except Unauthenticated as error:
+            return ThawTokenVerdict(refusal=error.message)

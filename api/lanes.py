@@ -7,6 +7,8 @@ away, somebody terminated the lane) is made good by `keep`.
 
 import asyncio
 import logging
+import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -16,10 +18,12 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
+from domain.freeze_orders import FreezeOrder
 from domain.messages import LaneInput
-from domain.names import CONTROL_QUEUE, lane_id
-from store import lanes
+from domain.names import CONTROL_QUEUE, deployment_workflow_id, lane_id
+from store import freezes, lanes
 from store.database import Database
+from store.records import OpenLane
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +49,17 @@ async def wake(client: Client, tenant: str, environment: str, *, signal: str, bo
         static_summary=f"lane of {tenant}/{environment}",
         rpc_timeout=PATIENCE,
     )
+
+
+async def thawed(client: Client, tenant: str, environment: str, held: Sequence[str]) -> None:
+    """Tell the lane and what a freeze holds to look again; when Temporal is away, `keep` does it later."""
+    try:
+        await wake(client, tenant, environment, signal=FreezeOrder.THAW, body={})
+        for deployment in held:
+            handle = client.get_workflow_handle(deployment_workflow_id(deployment))
+            await handle.signal(FreezeOrder.THAW, {}, rpc_timeout=PATIENCE)
+    except RPCError as error:
+        _log.warning("%s/%s is not told of the thaw yet: %s", tenant, environment, error)
 
 
 async def submit(client: Client, tenant: str, environment: str, deployment: str) -> None:
@@ -81,11 +96,22 @@ async def look_after(client: Client, database: Database, told: frozenset[str]) -
         open_lanes = await lanes.with_work(session)
     for lane in open_lanes:
         fresh = [deployment for deployment in lane.queued if deployment not in told]
+        await _thaw_what_is_held(client, database, lane)
         if fresh:
             await wake(client, lane.tenant, lane.environment, signal="submit", body={"deployment": fresh[-1]})
         else:
             await _ensure_running(client, lane.tenant, lane.environment)
     return frozenset(deployment for lane in open_lanes for deployment in lane.queued)
+
+
+async def _thaw_what_is_held(client: Client, database: Database, lane: OpenLane) -> None:
+    """A rollout or a queue that waits for the end of a freeze which is over: it missed the word of it."""
+    async with database.transaction(lane.tenant) as session:
+        held = await freezes.held(session, lane.tenant, lane.environment)
+        waits = await freezes.missed_the_thaw(session, lane.tenant, lane.environment)
+        over = (held or waits) and not await freezes.at(session, lane.tenant, lane.environment, time.time())
+    if over:
+        await thawed(client, lane.tenant, lane.environment, held)
 
 
 async def _ensure_running(client: Client, tenant: str, environment: str) -> None:

@@ -76,9 +76,10 @@ class ApiClient:
         """The decoded answer to a PUT."""
         return self._ask("PUT", path, json=body)
 
-    def delete(self, path: str) -> Any:
+    def delete(self, path: str, **query: str | int | None) -> Any:
         """The decoded answer to a DELETE."""
-        return self._ask("DELETE", path)
+        chosen = {name: value for name, value in query.items() if value is not None}
+        return self._ask("DELETE", path, params=chosen)
 
     def upload(self, path: str, parts: Mapping[str, tuple[str, bytes]]) -> Any:
         """The decoded answer to a POST of files (multipart/form-data)."""

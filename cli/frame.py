@@ -6,6 +6,7 @@ from typing import Any
 from domain.analysis import Verdict
 from domain.base import Frozen
 from domain.deployment import Cause, Phase
+from domain.freeze import Freeze
 from domain.outcomes import NodeState
 from domain.plan import Plan
 
@@ -63,6 +64,7 @@ class Frame(Frozen):
     waiting_for: str = ""
     cause: Cause | None = None
     frozen: str | None = None
+    freeze: Freeze | None = None
     step: int = 0
     wave: int | None = None
     plan: Plan | None = None

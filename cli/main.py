@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 from typer._click.exceptions import UsageError  # typer has its own copy of click and exports no such error
 
-from cli import approvals, audit, deployments, fleet, groups, people, releases, rollbacks, stack, tenants
+from cli import (
+    approvals,
+    audit,
+    deployments,
+    fleet,
+    freezes,
+    groups,
+    people,
+    releases,
+    rollbacks,
+    stack,
+    tenants,
+)
 from cli.context import Choice
 from cli.demo import command as demo
 from cli.errors import sentence
@@ -51,7 +63,7 @@ def agent(
     raise typer.Exit(run_agent(["--config", str(config)]))
 
 
-for room in (deployments, rollbacks, approvals, fleet, people, groups, audit, stack, tenants, demo):
+for room in (deployments, rollbacks, approvals, fleet, freezes, people, groups, audit, stack, tenants, demo):
     room.register(app)
 releases.register(module_app)
 app.add_typer(module_app, name="module", help="Releases: make, sign, push.")

@@ -38,6 +38,7 @@ PHASES = {
     Phase.WAITING_APPROVAL: ("॥", "bold yellow"),
     Phase.PAUSED: ("॥", "bold yellow"),
     Phase.HOLDING: ("॥", "bold yellow"),
+    Phase.FROZEN: ("❄", "bold yellow"),
     Phase.QUEUED: ("◷", QUIET),
 }
 NODE_MARKS = {
@@ -115,6 +116,8 @@ def _why(frame: Frame) -> Text:
     words = f"{frame.cause.kind}: {frame.cause.message}" if frame.cause else frame.message
     if frame.frozen:
         words += f" · lane frozen: {frame.frozen}"
+    if frame.freeze is not None and frame.phase is Phase.QUEUED:
+        words += f" · {frame.freeze.words}"
     text = Text(words or frame.waiting_for or "—")
     if frame.plan_digest is not None:
         text.append(f"   plan {frame.plan_digest[:DIGEST_LENGTH]}…", QUIET)

@@ -85,6 +85,8 @@ class CalendarWindow(Strict):
         starts = info.data.get("starts")
         if starts is not None and ends <= starts:
             raise ValueError("a freeze must end after it starts")
+        if starts is not None and ends - starts >= LONGEST_FREEZE:
+            raise ValueError("a freeze of a year or longer never opens")
         return ends
 
     @field_validator("repeat")

@@ -20,6 +20,7 @@ class Phase(StrEnum):
     ANALYZING = "analyzing"
     PAUSED = "paused"
     HOLDING = "holding"
+    FROZEN = "frozen"
     ROLLING_BACK = "rolling-back"
     COMPLETED = "completed"
     ROLLED_BACK_VERIFIED = "rolled-back-verified"
@@ -43,6 +44,7 @@ _STEPS: Final = (
     Phase.ANALYZING,
     Phase.PAUSED,
     Phase.HOLDING,
+    Phase.FROZEN,
 )
 _UNTOUCHED_ENDS: Final = (Phase.REJECTED, Phase.ABORTED, Phase.FAILED)
 _STEPPING: Final = frozenset((*_STEPS, *_UNTOUCHED_ENDS, Phase.ROLLING_BACK, Phase.COMPLETED))

@@ -26,3 +26,5 @@ class EventKind(StrEnum):
     ROLLBACK_STUCK = "rollback.stuck"
     LANE_FROZEN = "lane.frozen"
     LANE_RESOLVED = "lane.resolved"
+    FREEZE_ADDED = "freeze.added"
+    FREEZE_REMOVED = "freeze.removed"

@@ -7,6 +7,7 @@ from domain.base import Frozen
 from domain.command import CommandClaims
 from domain.deployment import Cause, NodeFailure, Phase
 from domain.events import EventKind
+from domain.freeze import Freeze
 from domain.names import EnvironmentName, ModuleName, NodeName, TenantId
 from domain.plan import Plan
 from domain.policy import AnalysisRule, RollbackRule
@@ -14,10 +15,22 @@ from domain.release import ReleaseRef
 
 
 class LaneInput(Frozen):
-    """The lane of one tenant's environment. All its state is in the store, so that nothing can be lost."""
+    """The lane of one tenant's environment. All its state is in the store, so that nothing can be lost.
+
+    `used_tokens` are those that counted lately, so that none counts twice.
+    """
 
     tenant: TenantId
     environment: EnvironmentName
+    used_tokens: tuple[str, ...] = ()
+
+
+class LaneLook(Frozen):
+    """A look at a lane as it stands at `at`, seconds since the epoch."""
+
+    tenant: TenantId
+    environment: EnvironmentName
+    at: float
 
 
 class QueuedDeployment(Frozen):
@@ -37,9 +50,13 @@ class QueuedDeployment(Frozen):
 
 
 class LaneView(Frozen):
-    """What the store knows of a lane: what runs, what waits (oldest first), and why it is frozen."""
+    """What the store knows of a lane: what runs, what waits (oldest first), and why nothing may start.
+
+    `frozen` is a rollback that nobody has resolved yet, `freeze` the calendar or a person.
+    """
 
     frozen: str | None = None
+    freeze: Freeze | None = None
     running: QueuedDeployment | None = None
     queued: tuple[QueuedDeployment, ...] = ()
 
@@ -130,10 +147,15 @@ class RevertOrder(Frozen):
 
 
 class NodesOutcome(Frozen):
-    """What became of a batch: how many nodes did as ordered, and those that did not, by name."""
+    """What became of a batch: how many nodes did as ordered, and those that did not, by name.
+
+    `held` were not started, because of `freeze`.
+    """
 
     done: int
     failures: tuple[NodeFailure, ...] = ()
+    held: tuple[NodeName, ...] = ()
+    freeze: Freeze | None = None
 
 
 class TokenCheck(Frozen):

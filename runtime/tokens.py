@@ -7,6 +7,7 @@
 | hotswap-delegation | that an approver hands his one vote at a gate on | 10 min |
 | hotswap-link | in a link: the vote that its bearer may cast | as ordered, 7 days at most |
 | hotswap-command | one command of one person to one deployment | 10 min |
+| hotswap-thaw | that one person lets one environment thaw | 10 min |
 | hotswap-node | that a node may report about itself, until its next token | 365 days |
 
 The API mints; whoever has the public key can read. The algorithm is pinned, and a token of one use is
@@ -26,6 +27,7 @@ from domain.base import Frozen
 from domain.command import CommandClaims, CommandName
 from domain.delegation import Delegation, DelegationKind, LinkClaims
 from domain.errors import InvalidInput, Unauthenticated
+from domain.freeze_orders import ThawClaims
 from domain.names import NodeName, TenantId, Username
 from domain.roles import Role
 from domain.vote import Claims, Decision
@@ -38,6 +40,7 @@ VOTE_AUDIENCE: Final = "hotswap-vote"
 DELEGATION_AUDIENCE: Final = "hotswap-delegation"
 LINK_AUDIENCE: Final = "hotswap-link"
 COMMAND_AUDIENCE: Final = "hotswap-command"
+THAW_AUDIENCE: Final = "hotswap-thaw"
 NODE_AUDIENCE: Final = "hotswap-node"
 
 USER_LIFE: Final = timedelta(minutes=60)
@@ -45,6 +48,7 @@ VOTE_LIFE: Final = timedelta(minutes=10)
 DELEGATION_LIFE: Final = timedelta(minutes=10)
 LONGEST_LINK_LIFE: Final = timedelta(days=7)
 COMMAND_LIFE: Final = timedelta(minutes=10)
+THAW_LIFE: Final = timedelta(minutes=10)
 NODE_LIFE: Final = timedelta(days=365)
 
 CLOCK_SKEW: Final = timedelta(seconds=5)  # between the machines of one installation
@@ -175,6 +179,10 @@ class TokenMinter:
         said = {"tenant": tenant, "role": role, "deployment": deployment, "command": command}
         return self._mint(COMMAND_AUDIENCE, actor, COMMAND_LIFE, **said)
 
+    def thaw(self, *, tenant: str, actor: str, role: Role, environment: str) -> Minted:
+        """For one thaw of one environment."""
+        return self._mint(THAW_AUDIENCE, actor, THAW_LIFE, tenant=tenant, role=role, environment=environment)
+
     def node(self, *, tenant: str, node: str) -> Minted:
         """For a node's heartbeats."""
         return self._mint(NODE_AUDIENCE, node, NODE_LIFE, tenant=tenant)
@@ -237,6 +245,10 @@ class TokenReader:
     def command(self, token: str) -> CommandClaims:
         """What a command token says."""
         return self._read(token, COMMAND_AUDIENCE, CommandClaims)
+
+    def thaw(self, token: str) -> ThawClaims:
+        """Who lets which environment thaw."""
+        return self._read(token, THAW_AUDIENCE, ThawClaims)
 
     def node(self, token: str) -> NodeClaims:
         """Which node the token is for."""

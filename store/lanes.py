@@ -10,7 +10,7 @@ from domain.errors import Conflict
 from domain.events import EventKind
 from domain.messages import LaneView, QueuedDeployment
 from domain.tenancy import TenantState
-from store import events
+from store import events, freezes
 from store.records import OpenLane
 from store.rows import environment_row, locked_deployment
 from store.tables import DeploymentRow, EnvironmentRow, TenantRow
@@ -19,8 +19,8 @@ LONGEST_VIEW = 200  # entries; a lane acts on the first only, and shows twenty
 _ENDS = tuple(phase for phase in Phase if phase.terminal)
 
 
-async def load(session: AsyncSession, tenant: str, environment: str) -> LaneView:
-    """The lane as it stands.
+async def load(session: AsyncSession, tenant: str, environment: str, *, at: float | None = None) -> LaneView:
+    """The lane as it stands; with `at` (seconds since the epoch) also whether it is frozen then.
 
     Raises:
         NotFound: no such environment of this tenant.
@@ -48,6 +48,7 @@ async def load(session: AsyncSession, tenant: str, environment: str) -> LaneView
     under_way = [entry for entry in entries if entry.phase is not Phase.QUEUED]
     return LaneView(
         frozen=frozen,
+        freeze=await freezes.at(session, tenant, environment, at) if at is not None else None,
         running=under_way[0] if under_way else None,
         queued=tuple(entry for entry in entries if entry.phase is Phase.QUEUED),
     )

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from domain.analysis import Verdict
 from domain.approval import ApprovalInput
 from domain.base import Frozen
+from domain.calendar import CalendarWindow
 from domain.deployment import Cause, NodeFailure, Phase
 from domain.gate import GateResult, Poll
 from domain.manifest import Manifest
@@ -49,6 +50,21 @@ class StoredEnvironment(Frozen):
     policy: EnvironmentPolicy
     frozen: str | None
     frozen_by: str | None
+
+
+class StoredFreeze(Frozen):
+    """A freeze: of the calendar, or (without a window) one that a person began at `created_at`."""
+
+    id: str
+    environment: str
+    reason: str
+    calendar: CalendarWindow | None
+    until: datetime | None
+    created_by: str
+    created_at: datetime
+    removed_by: str | None
+    removed_at: datetime | None
+    removal_reason: str | None
 
 
 class StoredNode(Frozen):

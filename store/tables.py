@@ -145,6 +145,34 @@ class EnvironmentRow(Table):
     sequence: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
+class FreezeRow(Table):
+    """A stretch of time in which nothing starts on an environment's nodes.
+
+    With a `calendar` window it comes (again and again) by itself; without one a person froze it at
+    `created_at`, until `until` or until it is thawed. A removed one stays, to be accounted for.
+    """
+
+    __tablename__ = "freezes"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "environment"], ["environments.tenant", "environments.name"]),
+        CheckConstraint("calendar IS NULL OR until IS NULL", name="one_end"),
+        CheckConstraint("(removed_at IS NULL) = (removed_by IS NULL)", name="removed_by_somebody"),
+        Index(None, "tenant", "environment", postgresql_where=text("removed_at IS NULL")),
+    )
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    environment: Mapped[str]
+    reason: Mapped[str]
+    calendar: Mapped[Json | None]
+    until: Mapped[datetime | None]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    removed_by: Mapped[str | None]
+    removed_at: Mapped[datetime | None]
+    removal_reason: Mapped[str | None]
+
+
 class NodeRow(Table):
     """A host of an environment; `token_id` names the one heartbeat token that counts."""
 

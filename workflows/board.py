@@ -1,5 +1,7 @@
 """What people see of a deployment: the stored record, the list view's columns, the current details."""
 
+from dataclasses import dataclass
+
 from temporalio import workflow
 
 from domain.analysis import Verdict
@@ -10,6 +12,15 @@ from domain.messages import StatusView
 from domain.plan import Plan
 from workflows.attributes import FROM_VERSION, VERDICT, show_position
 from workflows.chronicle import Chronicle
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a deployment stands, to come back to."""
+
+    phase: Phase
+    message: str
+    wave: int | None
 
 
 class Board:
@@ -26,6 +37,11 @@ class Board:
         self.step = 0
         self.cause: Cause | None = None
         self.notices: list[str] = []
+
+    @property
+    def position(self) -> Position:
+        """Where the deployment stands now."""
+        return Position(phase=self.phase, message=self._message, wave=self._wave)
 
     async def enter(
         self, phase: Phase, message: str, *, wave: int | None = None, waiting_for: str = ""

@@ -10,6 +10,7 @@ from temporalio import workflow
 from domain.command import CommandName
 from domain.deployment import Cause, CauseKind
 from domain.events import EventKind
+from domain.freeze_orders import FreezeOrder
 from domain.vote import Decision
 from workflows.authority import Authority, Refused
 from workflows.board import Board
@@ -51,6 +52,11 @@ class Commanded(Receives):
         """Stop and take back what was changed."""
         self.inbox.put(CommandName.ABORT, body, extra)
 
+    @workflow.signal(description="The environment may have thawed. Look again.")
+    def thaw(self, body: Any = None, *extra: Any) -> None:
+        """Wake up: what held the rollout may be over."""
+        self.inbox.put(FreezeOrder.THAW, body, extra)
+
     @workflow.signal(description='Passed on to the open gate: {"approver": "you", "token": "…"}')
     def approve(self, body: Any = None, *extra: Any) -> None:
         """A vote for the open gate."""
@@ -74,6 +80,7 @@ class Controls:
         self._aborted: Cause | None = None
         self.authority = Authority(deployment)
         self.paused_by: str | None = None
+        self.thaws = 0
 
     @property
     def paused(self) -> bool:
@@ -120,7 +127,9 @@ class Controls:
             Halted: one of the orders is to abort, or the time is up.
         """
         while (message := self._inbox.take()) is not None:
-            if message.name in list(Decision) and message.known:
+            if message.known and message.name == FreezeOrder.THAW:
+                self.thaws += 1
+            elif message.name in list(Decision) and message.known:
                 await self._pass_on(message)
             else:
                 await self._command(message)

@@ -10,6 +10,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from domain.console import clip
 from domain.deployment import NodeFailure
+from domain.freeze import Freeze
 from domain.messages import NodesOrder, NodesOutcome
 from domain.names import NodeName
 from domain.plan import Plan, batches
@@ -25,6 +26,7 @@ async def drive(
     *,
     may_start: Callable[[], bool] = lambda: True,
     give_up: Callable[[int, int], bool] = lambda _failed, _executed: False,
+    hold: Callable[[Freeze], Awaitable[None]] | None = None,
 ) -> NodesOutcome:
     """Run `work` on every batch of `nodes`.
 
@@ -33,6 +35,8 @@ async def drive(
         work: the operation on one batch.
         may_start: asked before each batch; while it says no, no further batch starts (pause).
         give_up: asked with (failed, executed) before each batch; yes leaves the rest untouched.
+        hold: waits for the end of a freeze that kept nodes of a batch from starting; `may_start` says no
+            meanwhile. Then those nodes come first.
 
     Returns:
         All batches' outcomes together. A batch whose activity failed as a whole counts all its nodes as
@@ -52,6 +56,10 @@ async def drive(
             outcome = await _outcome(work, batch)
             done += outcome.done
             failures.extend(outcome.failures)
+            if outcome.held:
+                waiting.appendleft(outcome.held)
+            if outcome.freeze is not None and hold is not None:
+                await hold(outcome.freeze)
 
     hands = [asyncio.create_task(hand()) for _ in range(min(len(waiting), BATCHES_AT_ONCE))]
     try:

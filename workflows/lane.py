@@ -4,6 +4,9 @@ The lane keeps nothing: what runs, what waits and why it is frozen is in the sto
 "look again". So a lane that was terminated is started by the next request and goes on where it stood.
 """
 
+import asyncio
+from collections.abc import Coroutine
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -13,14 +16,18 @@ from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
 from domain.console import clip, escape
 from domain.deployment import Cause, CauseKind
-from domain.messages import DeploymentInput, LaneInput, LaneView, QueuedDeployment, RollbackInput
+from domain.freeze_orders import FreezeOrder
+from domain.lane import startable
+from domain.messages import DeploymentInput, LaneInput, LaneLook, LaneView, QueuedDeployment, RollbackInput
 from domain.names import deployment_workflow_id, rollback_id
 from workflows.attributes import at_start, show_position
 from workflows.causes import cause_of
 from workflows.deployment import DeploymentWorkflow
+from workflows.freezing import FreezeDesk
 from workflows.inbox import Inbox, Receives
 from workflows.options import DEPLOYMENT_LIFETIME, RECORD, SUPERVISION
 from workflows.rollback import RollbackWorkflow
+from workflows.tasks import settle
 
 with workflow.unsafe.imports_passed_through():
     from activities.orders import Records, Supervision
@@ -35,24 +42,52 @@ class LaneWorkflow(Receives):
         self.inbox = Inbox()
         self._lane = lane
         self._refused: list[str] = []
+        self._freezes = FreezeDesk(lane, self._refuse)
 
     @workflow.run
     async def run(self, lane: LaneInput) -> None:
         """Look at the store; do what is next; wait for the next signal."""
         while not workflow.info().is_continue_as_new_suggested():
-            self._read_inbox()
+            await self._heed()
             view = await self._look()
+            entry = startable(view)
             if view.running is not None:
-                await self._take_over(view.running)
-            elif view.queued and view.frozen is None:
-                await self._start(view.queued[0])
+                await self._attend(self._take_over(view.running))
+            elif entry is not None:
+                await self._attend(self._start(entry))
             else:
-                await workflow.wait_condition(lambda: self.inbox.pending)
+                await self._rest(view)
         await workflow.wait_condition(workflow.all_handlers_finished)
-        workflow.continue_as_new(lane)
+        workflow.continue_as_new(lane.model_copy(update={"used_tokens": self._freezes.used_tokens}))
+
+    async def _rest(self, view: LaneView) -> None:
+        """Nothing may start: wait for a signal, or for the end of the freeze that keeps entries waiting."""
+        left = None
+        if view.freeze is not None and view.freeze.until is not None and view.queued and not view.frozen:
+            left = timedelta(seconds=max(1.0, view.freeze.until - workflow.time()))
+        try:
+            await workflow.wait_condition(
+                lambda: self.inbox.pending,
+                timeout=left,
+                timeout_summary=view.freeze.words if view.freeze else None,
+            )
+        except TimeoutError:
+            return
+
+    async def _attend(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` to its end while heeding what people order of the lane."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                await workflow.wait_condition(lambda: task.done() or self.inbox.pending)
+                await self._heed()
+        except asyncio.CancelledError:
+            await settle(task)
+            raise
+        task.result()
 
     async def _start(self, queued: QueuedDeployment) -> None:
-        """Run the oldest entry to its end, whatever that end is."""
+        """Run an entry to its end, whatever that end is."""
         if queued.rolls_back is not None:
             words = f"rollback of {queued.rolls_back} asked by {queued.requester}"
             await self._roll_back(
@@ -126,7 +161,10 @@ class LaneWorkflow(Receives):
 
     async def _look(self) -> LaneView:
         view: LaneView = await workflow.execute_activity_method(
-            Records.load_lane, self._lane, summary="what runs, what waits", **RECORD
+            Records.load_lane,
+            LaneLook(tenant=self._lane.tenant, environment=self._lane.environment, at=workflow.time()),
+            summary="what runs, what waits",
+            **RECORD,
         )
         self._show(view)
         return view
@@ -136,25 +174,34 @@ class LaneWorkflow(Receives):
             Supervision.await_end, workflow_id, summary=f"wait for {workflow_id}", **SUPERVISION
         )
 
-    def _read_inbox(self) -> None:
-        """Every signal only wakes the lane; a name that it does not have is shown."""
+    async def _heed(self) -> None:
+        """Most signals only wake the lane; freeze and thaw are obeyed; what does not count is shown."""
         while (message := self.inbox.take()) is not None:
             if not message.known:
-                self._refused = [*self._refused, message.name][-20:]
+                self._refuse(message.name, "no such signal")
+            elif message.name in list(FreezeOrder):
+                await self._freezes.obey(message)
+
+    def _refuse(self, what: str, why: str) -> None:
+        self._refused = [*self._refused, f"{what}: {why}"][-20:]
 
     def _show(self, view: LaneView) -> None:
         running = view.running.deployment if view.running else "nothing"
         lines = [f"running: {running}; waiting: {len(view.queued)}"]
         if view.frozen:
             lines.append(f"\n**frozen**: {escape(view.frozen)}. Resolve with `hotswap resolve`.")
+        if view.freeze:
+            lines.append(f"\n**freeze**: {escape(view.freeze.words)}. Rollbacks still run.")
         lines += [
             f"\n- {escape(each.module)}@{escape(each.version)} ({each.deployment})"
             for each in view.queued[:20]
         ]
-        lines += [f"\n- no such signal: {escape(name)}" for name in self._refused]
+        lines += [f"\n- not counted: {escape(refused)}" for refused in self._refused]
         workflow.set_current_details("\n".join(lines))
-        phase = "frozen" if view.frozen else "running" if view.running or view.queued else "idle"
-        show_position(phase=phase, wave=None, waiting_for="hotswap resolve" if view.frozen else "")
+        held = view.frozen is not None or (view.freeze is not None and startable(view) is None)
+        phase = "running" if view.running else "frozen" if held else "running" if view.queued else "idle"
+        waiting = "hotswap resolve" if view.frozen else f"thaw, {view.freeze.end}" if view.freeze else ""
+        show_position(phase=phase, wave=None, waiting_for=waiting)
 
     def _attributes(self, queued: QueuedDeployment) -> Any:
         return at_start(
@@ -168,6 +215,16 @@ class LaneWorkflow(Receives):
     def submit(self, body: Any = None, *extra: Any) -> None:
         """Wake up: the store has something new."""
         self.inbox.put("submit", body, extra)
+
+    @workflow.signal(description='Freeze now: {"actor": "you", "reason": "why"}. Rollbacks still run.')
+    def freeze(self, body: Any = None, *extra: Any) -> None:
+        """Let nothing start on nodes until thawed; needs no token."""
+        self.inbox.put(FreezeOrder.FREEZE, body, extra)
+
+    @workflow.signal(description='End what people froze: {"actor": "you", "reason": "why", "token": "…"}')
+    def thaw(self, body: Any = None, *extra: Any) -> None:
+        """Let rollouts go on; the calendar stays. With no body: look again."""
+        self.inbox.put(FreezeOrder.THAW, body, extra)
 
     @workflow.signal(description="The freeze was resolved through the API. Look again.")
     def resolve(self, body: Any = None, *extra: Any) -> None:

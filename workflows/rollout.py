@@ -14,6 +14,7 @@ from workflows.board import Board
 from workflows.chronicle import Chronicle
 from workflows.controls import Controls
 from workflows.deadline import Deadline
+from workflows.holding import FreezeHold
 from workflows.inbox import Inbox
 
 
@@ -31,12 +32,17 @@ class Rollout:
         )
         self.deadline = Deadline()
         self.controls = Controls(request.deployment, inbox, self.board, self.deadline)
+        self.hold = FreezeHold(request, self.board, self.deadline, self.controls)
         self.fence = 0
         self.failed: dict[NodeName, NodeFailure] = {}
 
     async def attend(self, work: Awaitable[Any], *, skippable: bool = False) -> Any:
         """Do `work` while heeding what people order; see Controls.attend."""
         return await self.controls.attend(work, skippable=skippable)
+
+    def may_start(self) -> bool:
+        """Whether a further batch of nodes may start: neither a person nor a freeze is against it."""
+        return not self.controls.paused and not self.hold.on
 
     def able(self, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
         """Those that have not failed."""

@@ -64,7 +64,7 @@ async def on_wave(
         operation, plan=plan, wave=wave, deployment=rollout.request.deployment, fence=rollout.fence
     )
     outcome: NodesOutcome = await rollout.attend(
-        drive(nodes, work, may_start=lambda: not rollout.controls.paused, give_up=too_many)
+        drive(nodes, work, may_start=rollout.may_start, give_up=too_many, hold=rollout.hold.until_thawed)
     )
     if not outcome.failures:
         return

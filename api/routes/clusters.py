@@ -1,6 +1,7 @@
 """Environments with their nodes: health, policy, metrics, and an operator's word after a bad rollback."""
 
 import asyncio
+import time
 from http import HTTPStatus
 from typing import Annotated, Final
 
@@ -20,7 +21,7 @@ from domain.node import Node
 from domain.policy import EnvironmentPolicy
 from domain.windows import reduce_samples
 from domain.wire import ModuleReport
-from store import audit, environments, lanes, nodes, requirements
+from store import audit, environments, freezes, lanes, nodes, requirements
 
 router = APIRouter(prefix="/clusters", tags=["clusters"])
 
@@ -56,7 +57,8 @@ async def list_clusters(caller: Viewer, hands: Hands) -> Clusters:
     async with hands.database.transaction(caller.tenant) as session:
         for environment in await environments.of_tenant(session, caller.tenant):
             members = await nodes.stored_of_environment(session, caller.tenant, environment.name)
-            found.append(cluster(environment, members))
+            freeze = await freezes.at(session, caller.tenant, environment.name, time.time())
+            found.append(cluster(environment, members, freeze))
     return Clusters(items=[ClusterItem.model_validate(each.model_dump()) for each in found])
 
 
@@ -66,7 +68,8 @@ async def get_cluster(environment: str, caller: Viewer, hands: Hands) -> Cluster
     async with hands.database.transaction(caller.tenant) as session:
         stored = await environments.get(session, caller.tenant, environment)
         members = await nodes.stored_of_environment(session, caller.tenant, environment)
-    return cluster(stored, members)
+        freeze = await freezes.at(session, caller.tenant, environment, time.time())
+    return cluster(stored, members, freeze)
 
 
 @router.get("/{environment}/metrics")

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import time
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ from store import (
     deployments,
     durations,
     environments,
+    freezes,
     idempotency,
     lanes,
     nodes,
@@ -222,6 +224,7 @@ async def shown(hands: Services, caller: Caller, deployment: str) -> DeploymentD
         parts = DeploymentParts(
             deployment=stored,
             environment=await environments.get(session, tenant, stored.environment),
+            freeze=await freezes.at(session, tenant, stored.environment, time.time()),
             nodes=await deployments.nodes_of(session, tenant, deployment),
             polls=await polls.of_deployment(session, tenant, deployment),
             look=await analyses.latest(session, tenant, deployment),

@@ -11,6 +11,7 @@ from api.links import deployment_links
 from api.views.gate import GateView
 from domain.analysis import Verdict
 from domain.deployment import Cause, NodeFailure, Phase, exit_code
+from domain.freeze import Freeze
 from domain.outcomes import NodeState, OutcomeKind, node_state
 from domain.plan import Gate, Plan
 from domain.strategy import Strategy
@@ -135,13 +136,14 @@ class DeploymentItem(BaseModel):
 
 
 class DeploymentDetail(DeploymentItem):
-    """A deployment in full. `frozen` says why its lane stands still, where that concerns it."""
+    """A deployment in full. `frozen` says why its lane stands still, `freeze` why nothing may start now."""
 
     digest: str
     tree: str
     signer: str
     strategy_asked: Strategy | None
     frozen: str | None
+    freeze: Freeze | None
     step: int
     plan: Plan | None
     plan_digest: str | None
@@ -159,6 +161,7 @@ class DeploymentParts(BaseModel):
 
     deployment: StoredDeployment
     environment: StoredEnvironment
+    freeze: Freeze | None
     nodes: list[DeploymentNode]
     polls: list[StoredPoll]
     look: StoredLook | None
@@ -178,6 +181,7 @@ def detail(parts: DeploymentParts, *, tenant: str, settings: ApiSettings) -> Dep
             "signer": parts.signer,
             "strategy_asked": stored.strategy,
             "frozen": parts.environment.frozen if concerned else None,
+            "freeze": None if stored.phase.terminal else parts.freeze,
             "step": stored.step or 0,
             "plan": plan,
             "plan_digest": stored.plan_digest,

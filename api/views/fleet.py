@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import BaseModel
 
+from domain.freeze import Freeze
 from domain.health import ailments, environment_healthy
 from domain.manifest import Manifest
 from domain.policy import EnvironmentPolicy
@@ -70,13 +71,17 @@ class FleetNode(BaseModel):
 
 
 class ClusterItem(BaseModel):
-    """An environment in a list; `frozen` says why nothing may start there."""
+    """An environment in a list.
+
+    `frozen` names the rollback that nobody has resolved yet, `freeze` says why nothing may start now.
+    """
 
     environment: str
     healthy: bool
     nodes_total: int
     nodes_healthy: int
     frozen: str | None
+    freeze: Freeze | None
 
 
 class ClusterDetail(ClusterItem):
@@ -111,7 +116,7 @@ class ClusterMetrics(BaseModel):
     silent: list[str]
 
 
-def cluster(environment: StoredEnvironment, nodes: list[StoredNode]) -> ClusterDetail:
+def cluster(environment: StoredEnvironment, nodes: list[StoredNode], freeze: Freeze | None) -> ClusterDetail:
     """An environment put together with its nodes."""
     shown = [FleetNode.of(node) for node in nodes]
     healthy = sum(node.healthy for node in shown)
@@ -121,6 +126,7 @@ def cluster(environment: StoredEnvironment, nodes: list[StoredNode]) -> ClusterD
         nodes_total=len(shown),
         nodes_healthy=healthy,
         frozen=environment.frozen,
+        freeze=freeze,
         frozen_by=environment.frozen_by,
         policy=environment.policy,
         nodes=shown,

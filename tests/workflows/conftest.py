@@ -7,14 +7,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+import pytest_asyncio
 from temporalio.client import Client, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.supervision import TemporalSupervision
 from domain.messages import DeploymentInput, DeploymentResult
 from domain.names import CONTROL_QUEUE, NODE_QUEUE, deployment_workflow_id
-from runtime.temporal import workflow_runner
+from runtime.temporal import ensure_search_attributes, server_program, workflow_runner
 from tests.workflows.world import World
 from workflows import ALL_WORKFLOWS
 from workflows.deployment import DeploymentWorkflow
@@ -85,3 +87,18 @@ def stage(time_skipping: WorkflowEnvironment) -> Opener:
 def real_stage(temporal: WorkflowEnvironment) -> Opener:
     """The same on a real server, which unlike the time-skipping one tells parents of terminated children."""
     return opener(temporal)
+
+
+@pytest_asyncio.fixture
+async def lane_stage() -> AsyncIterator[Opener]:
+    """As `stage`, on a time-skipping server of the test's own.
+
+    A lane never ends, so tests terminate it, perhaps amid an activity; the server then counts that activity
+    as under way for ever and skips no more time.
+    """
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=str(server_program("temporal-test-server")),
+        data_converter=pydantic_data_converter,
+    ) as environment:
+        await ensure_search_attributes(environment.client)
+        yield opener(environment)

@@ -168,10 +168,25 @@ async def record(client: Client) -> None:
     await save(client, deployment_workflow_id("d-held"), "held-then-promoted")
     await save(client, analysis_id("d-held", 1), "inconclusive")
 
+    await record_freeze(client)
+
     world = World(policy=EnvironmentPolicy(analysis=QUICK), blocked=asyncio.Event())
     async with lane(client, "terminated", world, "d-terminated"):
         await until(lambda: world.starts)
         await client.get_workflow_handle(deployment_workflow_id("d-terminated")).terminate("from the console")
+
+
+async def record_freeze(client: Client) -> None:
+    """A rollout that a person freezes on its way."""
+    world = World(policy=EnvironmentPolicy(), strategy=Rolling(batch=5, max_unavailable=2, bake=2))
+    frozen = client.get_workflow_handle(lane_id("acme", "frozen"))
+    async with lane(client, "frozen", world, "d-frozen"):
+        await until(lambda: "baking" in world.phases)
+        await frozen.signal("freeze", {"actor": "ana", "reason": "an incident"})
+        await until(lambda: "frozen" in world.phases)
+        await frozen.signal("thaw", {"actor": "mallory"})
+        await frozen.signal("thaw", {"token": "thaw:bob:approver:frozen:1"})
+    await save(client, deployment_workflow_id("d-frozen"), "frozen-then-thawed")
 
 
 async def main() -> None:

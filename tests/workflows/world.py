@@ -6,21 +6,26 @@ Real agents, a real database and a real server stand behind the same workflows i
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from domain import calendar
 from domain.analysis import Doubt, Outcome, Verdict
 from domain.approval import DelegationTokenVerdict, PollEntry, PollRecord, VoteTokenVerdict
+from domain.calendar import CalendarWindow
 from domain.command import CommandClaims
 from domain.delegation import Delegation
 from domain.deployment import NodeFailure, Phase
 from domain.errors import IllegalTransition
+from domain.freeze import Freeze, longest
+from domain.freeze_orders import AdHocFreeze, FreezeQuestion, Thaw, ThawClaims, ThawTokenVerdict
 from domain.gate import Claims, Decision, Refusal
 from domain.messages import (
     CommandTokenVerdict,
     DeploymentInput,
-    LaneInput,
+    LaneLook,
     LaneView,
     Look,
     NodesOrder,
@@ -69,6 +74,9 @@ class World:
     plan: Plan | None = None
     orders: list[tuple[str, NodesOrder]] = field(default_factory=list)
     lane_looks: int = 0
+    calendar: list[CalendarWindow] = field(default_factory=list)
+    frozen_now: dict[str, AdHocFreeze] = field(default_factory=dict)
+    started_at: list[tuple[float, str]] = field(default_factory=list)
     withdrawn: bool = False
 
     def __post_init__(self) -> None:
@@ -113,7 +121,7 @@ class World:
             self.progress.append(progress)
 
     @activity.defn(name="load_lane")
-    async def load_lane(self, lane: LaneInput) -> LaneView:
+    async def load_lane(self, look: LaneLook) -> LaneView:
         self.lane_looks += 1
         ended = {
             entry.deployment: entry.phase for entry in self.progress if entry.phase and entry.phase.terminal
@@ -123,7 +131,7 @@ class World:
         open_ = [each for each in self.queue if each.deployment not in ended]
         running = next((each for each in open_ if each.deployment in begun), None)
         waiting = tuple(each for each in open_ if each.deployment not in begun)
-        return LaneView(frozen=frozen, running=running, queued=waiting)
+        return LaneView(frozen=frozen, freeze=self.freeze_at(look.at), running=running, queued=waiting)
 
     @activity.defn(name="save_poll")
     async def save_poll(self, record: PollRecord) -> None:
@@ -142,10 +150,54 @@ class World:
             rule=self.policy.rollback,
         )
 
+    def freeze_at(self, at: float) -> Freeze | None:
+        """As the store would: what people froze, and the calendar."""
+        held = [
+            Freeze(reason=each.reason, until=each.until)
+            for each in self.frozen_now.values()
+            if each.until is None or each.until > at
+        ]
+        by_calendar = calendar.state(self.calendar, datetime.fromtimestamp(at, tz=UTC))
+        return longest((*held, *((by_calendar,) if by_calendar else ())))
+
+    @activity.defn(name="may_start")
+    async def may_start(self, question: FreezeQuestion) -> Freeze | None:
+        return self.freeze_at(question.at)
+
+    @activity.defn(name="freeze_now")
+    async def freeze_now(self, order: AdHocFreeze) -> None:
+        self.frozen_now[order.key] = order
+
+    @activity.defn(name="thaw")
+    async def thaw(self, order: Thaw) -> tuple[str, ...]:
+        self.frozen_now.clear()
+        last = {entry.deployment: entry.phase for entry in self.progress if entry.phase}
+        return tuple(name for name, phase in last.items() if phase is Phase.FROZEN)
+
+    @activity.defn(name="read_thaw")
+    async def read_thaw(self, check: TokenCheck) -> ThawTokenVerdict:
+        """A test token reads "thaw:person:role:environment:id"; anything else is forged."""
+        parts = check.token.split(":")
+        if len(parts) != 5:
+            return ThawTokenVerdict(refusal="the token is not one of ours for this use")
+        _, person, role, environment, token_id = parts
+        claims = ThawClaims(
+            tenant="acme", subject=person, role=Role(role), environment=environment, token_id=token_id
+        )
+        return ThawTokenVerdict(claims=claims)
+
     async def _each(self, action: str, order: NodesOrder | RevertOrder, version: str | None) -> NodesOutcome:
         failures = []
         if isinstance(order, NodesOrder):
             self.orders.append((action, order))
+        now = activity.info().current_attempt_scheduled_time.timestamp()
+        if action in {"stage", "start", "activate", "switch", "settle"}:
+            freeze = self.freeze_at(now)
+            if freeze is not None:
+                return NodesOutcome(done=0, held=order.nodes, freeze=freeze)
+            if action in {"start", "activate", "switch"}:
+                self.touched += [node for node in order.nodes if node not in self.touched]
+                self.started_at += [(now, node) for node in order.nodes]
         for node in order.nodes:
             if self.blocked is not None and action in ("activate", "switch"):
                 self.starts.append(node)
@@ -165,7 +217,6 @@ class World:
 
     @activity.defn(name="activate")
     async def activate(self, order: NodesOrder) -> NodesOutcome:
-        self.touched += [node for node in order.nodes if node not in self.touched]
         return await self._each("activate", order, order.release.version)
 
     @activity.defn(name="verify")
@@ -174,9 +225,9 @@ class World:
 
     @activity.defn(name="start")
     async def start(self, order: NodesOrder) -> NodesOutcome:
-        self.touched += [node for node in order.nodes if node not in self.touched]
-        self.beside += [node for node in order.nodes if node not in self.beside]
-        return await self._each("start", order, None)
+        outcome = await self._each("start", order, None)
+        self.beside += [node for node in order.nodes if node not in (*self.beside, *outcome.held)]
+        return outcome
 
     @activity.defn(name="smoke")
     async def smoke(self, order: NodesOrder) -> NodesOutcome:
@@ -188,8 +239,9 @@ class World:
 
     @activity.defn(name="settle")
     async def settle(self, order: NodesOrder) -> NodesOutcome:
-        self.beside = [node for node in self.beside if node not in order.nodes]
-        return await self._each("settle", order, None)
+        outcome = await self._each("settle", order, None)
+        self.beside = [node for node in self.beside if node not in order.nodes or node in outcome.held]
+        return outcome
 
     @activity.defn(name="revert")
     async def revert(self, order: RevertOrder) -> NodesOutcome:
@@ -267,4 +319,8 @@ class World:
             self.read_vote,
             self.read_delegation,
             self.read_command,
+            self.read_thaw,
+            self.may_start,
+            self.freeze_now,
+            self.thaw,
         ]
