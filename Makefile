@@ -48,6 +48,7 @@ lint: install
 	$(BIN)/python -m tests.advisories
 
 bench: install
+	$(BIN)/python bench/plan.py
 	$(BIN)/python bench/fleet.py
 
 histories: install

@@ -8,7 +8,7 @@ from domain.base import Frozen
 from domain.names import NodeName
 from domain.plan import Plan, Step
 
-_APART = ("waves", "steps")  # compared by their meaning, not field by field
+_APART = {"waves": True, "steps": True}  # compared by their meaning, not field by field
 
 
 class Moved(Frozen):
@@ -47,7 +47,7 @@ def difference(before: Plan, after: Plan) -> Difference:
     names = dict.fromkeys((*before.nodes, *after.nodes))
     moved = [Moved(node=name, before=waves[0].get(name), after=waves[1].get(name)) for name in sorted(names)]
     gone, new = _steps(before, after)
-    documents = [plan.model_dump(mode="json", exclude=set(_APART)) for plan in (before, after)]
+    documents = [plan.model_dump(mode="json", exclude=_APART) for plan in (before, after)]
     return Difference(
         nodes=tuple(each for each in moved if each.before != each.after),
         steps_gone=gone,

@@ -1,37 +1,115 @@
 """Which nodes change together: every class of node is met as early as it can be."""
 
+import heapq
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from domain.node import CLASS_LABELS, Node
 
+Class = tuple[str, ...]  # one value for each of CLASS_LABELS
+Met = dict[tuple[int, str], bool]
 
-def spread(nodes: Iterable[Node]) -> list[Node]:
+_TRIES = 20_000  # steps of the search below; beyond them the greedy order stands
+
+
+def spread(nodes: Iterable[Node], first: int = 0) -> list[Node]:
     """Order nodes so that any prefix covers as many zones, roles and architectures as it can.
 
     Greedy over classes (a class is one combination of CLASS_LABELS): next comes the class that shows the
     most label values not met yet; when all are met, the class with the smallest share of its nodes taken.
-    Ties fall by name, so the order depends on nothing but the input set.
+    Ties fall by name, so the order depends on nothing but the input set. Greedy may need more nodes than the
+    least that cover every value, so where `first` nodes can cover all of them, those are looked for.
+
+    Args:
+        nodes: in any order.
+        first: the size of the first wave.
     """
-    classes: dict[tuple[str, ...], list[Node]] = {}
+    classes: dict[Class, list[Node]] = {}
     for node in sorted(nodes, key=lambda node: node.name, reverse=True):
         classes.setdefault(tuple(node.labels.get(label, "") for label in CLASS_LABELS), []).append(node)
-    sizes = {key: len(members) for key, members in classes.items()}
-    met: dict[tuple[int, str], bool] = {}
+    ordered = _greedy({key: list(members) for key, members in classes.items()}, ())
+    if first and _values(ordered[:first]) != _values(ordered):
+        chosen = _cover(list(classes), first)
+        if chosen:
+            return _greedy(classes, chosen)
+    return ordered
 
-    def rank(key: tuple[str, ...]) -> tuple[int, float, tuple[str, ...]]:
-        fresh = sum((index, value) not in met for index, value in enumerate(key))
+
+def _values(nodes: Iterable[Node]) -> Met:
+    """Every label value that these nodes show."""
+    return {
+        (index, node.labels.get(label, "")): True
+        for node in nodes
+        for index, label in enumerate(CLASS_LABELS)
+    }
+
+
+def _greedy(classes: dict[Class, list[Node]], chosen: Sequence[Class]) -> list[Node]:
+    sizes = {key: len(members) for key, members in classes.items()}
+    left = dict.fromkeys((value for key in classes for value in enumerate(key)), True)
+
+    def rank(key: Class) -> tuple[int, float, Class]:
+        fresh = sum(value in left for value in enumerate(key))
         return (-fresh, 1 - len(classes[key]) / sizes[key], key)
 
-    ordered = []
-    while classes:
-        key = min(classes, key=rank)
+    ordered: list[Node] = []
+    while left:
+        key = (
+            chosen[len(ordered)]
+            if len(ordered) < len(chosen)
+            else min(filter(classes.get, classes), key=rank)
+        )
         ordered.append(classes[key].pop())
-        met.update(dict.fromkeys(enumerate(key), True))
-        if not classes[key]:
-            del classes[key]
+        for value in enumerate(key):
+            left.pop(value, None)
+    ordered.extend(_evenly(classes, sizes))
     return ordered
+
+
+def _evenly(classes: Mapping[Class, list[Node]], sizes: Mapping[Class, int]) -> Iterator[Node]:
+    """What is left, the class with the smallest share of its nodes taken first."""
+    heap = [(1 - len(members) / sizes[key], key) for key, members in classes.items() if members]
+    heapq.heapify(heap)
+    while heap:
+        _, key = heap[0]
+        yield classes[key].pop()
+        if classes[key]:
+            heapq.heapreplace(heap, (1 - len(classes[key]) / sizes[key], key))
+        else:
+            heapq.heappop(heap)
+
+
+def _cover(classes: Sequence[Class], most: int) -> tuple[Class, ...]:
+    """At most so many classes that show every label value; () where there are none, or none were found.
+
+    A depth-first search on the value that the fewest classes show; a label with more open values than
+    classes are left cuts a branch.
+    """
+    carriers: dict[tuple[int, str], list[Class]] = {}
+    for key in sorted(classes):
+        for value in enumerate(key):
+            carriers.setdefault(value, []).append(key)
+    tries = 0
+
+    def search(chosen: tuple[Class, ...]) -> tuple[Class, ...] | None:
+        nonlocal tries
+        tries += 1
+        met = [value for key in chosen for value in enumerate(key)]
+        left = [value for value in carriers if value not in met]
+        if not left:
+            return chosen
+        open_values = Counter(index for index, _ in left)
+        if tries > _TRIES or max(open_values.values()) > most - len(chosen):
+            return None
+        rarest = min(left, key=lambda value: (len(carriers[value]), value))
+        for key in carriers[rarest]:
+            found = search((*chosen, key))
+            if found is not None:
+                return found
+        return None
+
+    return search(()) or ()
 
 
 def zone_limits(nodes: Iterable[Node], per_zone: Callable[[int], int]) -> dict[str, int]:

@@ -69,7 +69,7 @@ def make_plan(
         raise PlanImpossible(f"environment {environment!r} has no nodes", field="environment")
     versions = Counter(running.get(node.name) for node in nodes)
     fleet = Fleet(
-        nodes=spread(nodes),
+        nodes=spread(nodes, _first_wave(strategy, len(nodes))),
         installed=any(version is not None for version in versions),
         measured=manifest is None or manifest.kind is Kind.PROCESS,
     )
@@ -96,6 +96,20 @@ def make_plan(
         rollback=policy.rollback,
         unsigned_votes=policy.unsigned_votes,
     )
+
+
+def _first_wave(strategy: Strategy, total: int) -> int:
+    """How many nodes change first, where that is fewer than all of them."""
+    match strategy:
+        case Canary():
+            return -(-total * strategy.shares[0] // 100)
+        case Rolling():
+            return resolve(strategy.batch, total)
+        case Custom():
+            size = strategy.waves[0]
+            return total if size == "rest" else resolve(size, total)
+        case Direct() | BlueGreen():
+            return total
 
 
 def _compile(

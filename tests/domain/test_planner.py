@@ -1,6 +1,7 @@
 """Plans: every node once, every class early, small histories."""
 
 from collections import Counter
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
@@ -122,6 +123,31 @@ def test_the_first_nodes_cover_every_value_of_every_class_label(count, zones):
     most = max(len([value for label, value in values if label == wanted]) for wanted in CLASS_LABELS)
     first = spread(nodes)[: 2 * most]
     assert {(label, node.labels.get(label)) for node in first for label in CLASS_LABELS} == values
+
+
+LABELS = st.tuples(*(st.sampled_from("abc"[: 3 if label != "arch" else 2]) for label in CLASS_LABELS))
+
+
+@given(classes=st.lists(LABELS, min_size=1, max_size=9), first=st.integers(1, 4))
+@settings(max_examples=150, deadline=None)
+def test_the_first_wave_covers_every_class_whenever_that_many_nodes_can(classes, first):
+    nodes = [
+        Node(
+            name=f"n{index}",
+            environment="production",
+            address="https://127.0.0.1:1",
+            labels=dict(zip(CLASS_LABELS, labels, strict=True)),
+        )
+        for index, labels in enumerate(classes)
+    ]
+
+    def values(members):
+        return {(label, node.labels[label]) for node in members for label in CLASS_LABELS}
+
+    possible = any(values(some) == values(nodes) for some in combinations(nodes, min(first, len(nodes))))
+    ordered = spread(nodes, first)
+    assert sorted(node.name for node in ordered) == sorted(node.name for node in nodes)
+    assert (values(ordered[:first]) == values(nodes)) == possible
 
 
 def test_the_order_does_not_depend_on_the_order_of_the_input():
