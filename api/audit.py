@@ -41,6 +41,23 @@ def done(
     )
 
 
+def of_person(caller: Caller, action: str, username: str, **more: Any) -> AuditNote:
+    """The entry for something that is done to a person's account."""
+    return done(caller, action, AuditCategory.PEOPLE, "user", username, **more)
+
+
+def of_sign_in(username: str, action: str, outcome: AuditOutcome = AuditOutcome.DONE) -> AuditNote:
+    """The entry for somebody who says that this is his name."""
+    return AuditNote(
+        actor=username,
+        action=action,
+        category=AuditCategory.SIGN_IN,
+        subject="user",
+        subject_id=username,
+        outcome=outcome,
+    )
+
+
 async def record(hands: Services, caller: Caller, note: AuditNote) -> None:
     """Write an entry by itself, before an order leaves for a workflow: none goes unrecorded."""
     async with hands.database.transaction(caller.tenant) as session:

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from store import sessions
+from store import idempotency, sessions
 from store.database import Database
 from store.limits import PostgresStorage
 
@@ -37,7 +37,14 @@ async def tidy_once(database: Database, counters: PostgresStorage) -> int:
     ended = datetime.now(UTC) - SESSIONS_STAY
     while found := await _purge_sessions(database, ended):
         dropped += found
+    while found := await _purge_keys(database):
+        dropped += found
     return dropped
+
+
+async def _purge_keys(database: Database) -> int:
+    async with database.system() as session:
+        return await idempotency.purge(session, limit=BATCH)
 
 
 async def _purge_sessions(database: Database, ended: datetime) -> int:

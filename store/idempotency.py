@@ -1,6 +1,8 @@
 """Idempotency keys (IETF draft-ietf-httpapi-idempotency-key-header): a repeat finds what the first made."""
 
-from sqlalchemy import delete, func, select, text
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -21,14 +23,15 @@ async def claim(
 ) -> str:
     """Tie the key to this deployment; the id of the deployment that the key belongs to, old or new.
 
-    A concurrent request with the same key waits here until the first is committed or rolled back. Keys
-    older than KEPT are dropped on the way.
+    A concurrent request with the same key waits here until the first is committed or rolled back. A key
+    that is older than KEPT counts no more.
 
     Raises:
         KeyReused: the key came before with another body.
     """
     row = IdempotencyKeyRow
-    await session.execute(delete(row).where(row.created_at < func.now() - text(f"interval '{KEPT}'")))
+    same = (row.tenant == tenant, row.username == username, row.key == key)
+    await session.execute(delete(row).where(*same, row.created_at < _oldest()))
     mine = await session.scalar(
         insert(row)
         .values(tenant=tenant, username=username, key=key, body_digest=body_digest, deployment=deployment)
@@ -37,13 +40,20 @@ async def claim(
     )
     if mine is not None:
         return str(mine)
-    known = (
-        await session.execute(
-            select(row.body_digest, row.deployment).where(
-                row.tenant == tenant, row.username == username, row.key == key
-            )
-        )
-    ).one()
+    known = (await session.execute(select(row.body_digest, row.deployment).where(*same))).one()
     if known.body_digest != body_digest:
         raise KeyReused("this idempotency key came before with another body", field="Idempotency-Key")
     return str(known.deployment)
+
+
+async def purge(session: AsyncSession, *, limit: int) -> int:
+    """Drop keys that are older than KEPT, at most `limit`; how many. Needs the system's scope."""
+    row = IdempotencyKeyRow
+    key = (row.tenant, row.username, row.key)
+    old = select(*key).where(row.created_at < _oldest()).limit(limit)
+    done = await session.execute(delete(row).where(tuple_(*key).in_(old)).returning(row.key))
+    return len(done.all())
+
+
+def _oldest() -> ColumnElement[Any]:
+    return func.now() - text(f"interval '{KEPT}'")

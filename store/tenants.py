@@ -85,6 +85,11 @@ async def add(
     _note(session, order.actor, "tenant.added", order.tenant, after=after)
 
 
+async def exists(session: AsyncSession, tenant: str) -> bool:
+    """Whether there is or was such a tenant."""
+    return await session.get(TenantRow, tenant) is not None
+
+
 async def get(session: AsyncSession, tenant: str) -> StoredTenant:
     """One tenant.
 

@@ -8,16 +8,18 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, StringConstraints
 
 from api.access import OPEN, Self
+from api.audit import of_person, of_sign_in
 from api.limits import KNOCKING, Limited
 from api.passwords import GivenPassword, NewPassword
 from api.services import Hands, Services
+from domain.audit import AuditOutcome
 from domain.base import Strict
 from domain.errors import Conflict, InvalidInput, Unauthenticated
 from domain.identity import TokenReused, TokenRevoked
 from domain.names import TenantId, Username
 from domain.permissions import Permission
 from domain.roles import Role
-from store import sessions, sign_in, tenants, users
+from store import audit, sessions, sign_in, tenants, users
 from store.records import StoredUser
 from store.sessions import RefreshToken
 
@@ -74,11 +76,16 @@ class Me(BaseModel):
 async def get_token(body: SignIn, hands: Hands, limits: Limited, response: Response) -> SignedIn:
     """Trade a name and a password for tokens. Five wrong passwords in a row lock a name for 15 minutes."""
     await limits.signs_in(body.tenant, body.username)
-    user = await _checked(hands, body.tenant, body.username, body.password)
+    try:
+        user = await _checked(hands, body.tenant, body.username, body.password)
+    except Unauthenticated:
+        await _record_failure(hands, body)
+        raise
     async with hands.database.transaction(body.tenant) as session:
         await tenants.require_open(session, body.tenant)
         await sign_in.succeeded(session, body.tenant, user.username)
         opened = await sessions.open_session(session, body.tenant, user.username)
+        audit.note(session, of_sign_in(user.username, "sign-in.succeeded"))
     return _signed_in(hands, user, opened, response)
 
 
@@ -107,6 +114,7 @@ async def logout(caller: Self, hands: Hands, request: Request) -> None:
         raise Conflict("this token belongs to no sign-in of ours")
     async with hands.database.transaction(caller.tenant) as session:
         await sessions.revoke(session, caller.tenant, session_id=caller.session)
+        audit.note(session, of_sign_in(caller.username, "sign-in.ended"))
     request.app.state.standings.forget()
 
 
@@ -124,6 +132,7 @@ async def change_password(
         await sign_in.set_password(session, caller.tenant, caller.username, password_hash, must_change=False)
         await sessions.revoke(session, caller.tenant, username=caller.username)
         opened = await sessions.open_session(session, caller.tenant, caller.username)
+        audit.note(session, of_person(caller, "password.changed", caller.username))
     request.app.state.standings.forget()
     return _signed_in(hands, user.model_copy(update={"must_change": False}), opened, response)
 
@@ -138,6 +147,13 @@ async def me(caller: Self) -> Me:
         permissions=[permission for permission in Permission if caller.may(permission)],
         must_change=caller.must_change,
     )
+
+
+async def _record_failure(hands: Services, body: SignIn) -> None:
+    """Keep a wrong name or password, in the trail of a tenant that there is."""
+    async with hands.database.transaction(body.tenant) as session:
+        if await tenants.exists(session, body.tenant):
+            audit.note(session, of_sign_in(body.username, "sign-in.failed", AuditOutcome.REFUSED))
 
 
 async def _checked(hands: Services, tenant: str, username: str, password: str) -> StoredUser:

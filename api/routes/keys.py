@@ -8,12 +8,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.access import KeyOwner
+from api.audit import of_person
 from api.services import Hands
 from domain.base import Strict
 from domain.errors import Conflict, Forbidden, InvalidInput
 from domain.identity import LONGEST_KEY_LIFE
 from domain.permissions import NEVER_BY_KEY, Permission
-from store import api_keys, users
+from store import api_keys, audit, users
 from store.api_keys import StoredKey
 
 router = APIRouter(prefix="/auth/keys", tags=["people"])
@@ -70,6 +71,8 @@ async def make_key(body: NewKey, caller: KeyOwner, hands: Hands, response: Respo
             scopes=tuple(dict.fromkeys(body.scopes)),
             expires_at=datetime.now(UTC) + timedelta(days=body.days),
         )
+        after = {"id": stored.id, "name": stored.name, "scopes": list(stored.scopes)}
+        audit.note(session, of_person(caller, "key.made", caller.username, after=after))
     response.headers["Cache-Control"] = "no-store"
     return KeyMade(**_view(stored).model_dump(), key=text.text)
 
@@ -87,6 +90,7 @@ async def revoke_key(key: str, caller: KeyOwner, hands: Hands, request: Request)
     """End a key of one's own."""
     async with hands.database.transaction(caller.tenant) as session:
         await api_keys.revoke(session, caller.tenant, caller.username, key)
+        audit.note(session, of_person(caller, "key.revoked", caller.username, after={"id": key}))
     request.app.state.standings.forget()
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from api.access import PeopleAdmin
+from api.audit import of_person
 from api.paging import PageOf, PageQuery, cursor_of, name_after
 from api.passwords import NewPassword
 from api.services import Hands
@@ -15,7 +16,7 @@ from domain.base import Strict
 from domain.errors import Conflict
 from domain.names import Username
 from domain.roles import Role
-from store import sessions, sign_in, users
+from store import audit, sessions, sign_in, users
 from store.records import StoredUser
 
 router = APIRouter(prefix="/users", tags=["people"])
@@ -68,6 +69,7 @@ async def add_user(body: NewUser, caller: PeopleAdmin, hands: Hands) -> UserView
             role=body.role,
             must_change=body.must_change,
         )
+        audit.note(session, of_person(caller, "user.added", body.username, after={"role": body.role}))
     return _view(stored)
 
 
@@ -92,11 +94,14 @@ async def change_user(
     if username == caller.username:
         raise Conflict("nobody changes his own rights: ask another administrator")
     async with hands.database.transaction(caller.tenant) as session:
+        known = await users.find(session, caller.tenant, username)
         stored = await sign_in.set_standing(
             session, caller.tenant, username, role=body.role, disabled=body.disabled
         )
         if body.disabled:
             await sessions.revoke(session, caller.tenant, username=username)
+        before, after = (_rights(each) if each else None for each in (known, stored))
+        audit.note(session, of_person(caller, "user.changed", username, before=before, after=after))
     request.app.state.standings.forget()
     return _view(stored)
 
@@ -105,7 +110,9 @@ async def change_user(
 async def unlock(username: str, caller: PeopleAdmin, hands: Hands) -> UserView:
     """End a lock-out before its time."""
     async with hands.database.transaction(caller.tenant) as session:
-        return _view(await sign_in.unlock(session, caller.tenant, username))
+        unlocked = await sign_in.unlock(session, caller.tenant, username)
+        audit.note(session, of_person(caller, "user.unlocked", username))
+        return _view(unlocked)
 
 
 @router.post("/{username}/password", status_code=HTTPStatus.NO_CONTENT)
@@ -117,6 +124,7 @@ async def reset_password(
     password_hash = await hands.passwords.hash(body.password)
     async with hands.database.transaction(caller.tenant) as session:
         await sign_in.set_password(session, caller.tenant, username, password_hash, must_change=True)
+        audit.note(session, of_person(caller, "password.reset", username))
         await sessions.revoke(session, caller.tenant, username=username)
     request.app.state.standings.forget()
 
@@ -126,8 +134,13 @@ async def sign_out(username: str, caller: PeopleAdmin, hands: Hands, request: Re
     """End every sign-in of a person; his API keys stay."""
     async with hands.database.transaction(caller.tenant) as session:
         await sign_in.unlock(session, caller.tenant, username)
+        audit.note(session, of_person(caller, "user.signed-out", username))
         await sessions.revoke(session, caller.tenant, username=username)
     request.app.state.standings.forget()
+
+
+def _rights(user: StoredUser) -> dict[str, object]:
+    return {"role": user.role, "disabled": user.disabled}
 
 
 def _view(user: StoredUser) -> UserView:

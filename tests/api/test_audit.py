@@ -14,6 +14,8 @@ from api.audit import _record_request, done, record
 from api.routes.audit import AuditView
 from domain.audit import AuditCategory
 from domain.roles import Role
+from store import audit
+from store.audit import AuditFilter
 from tests.api.conftest import TENANT, World
 from tests.conftest import as_owner
 
@@ -181,3 +183,31 @@ async def test_an_order_to_a_workflow_is_kept_before_it_leaves(world: World) -> 
     await record(world.services, caller, note)
     entry = await latest(world, action="pause.ordered")
     assert (entry["actor"], entry["subject_id"], entry["reason"]) == ("dora", "d-1", "lunch")
+
+
+@pytest.mark.parametrize("tenant", [TENANT, "nobody-has-this"])
+async def test_sign_ins_that_fail_are_kept_where_there_is_a_tenant(world: World, tenant: str) -> None:
+    who = {"username": f"guessed-{len(tenant)}", "password": "not the password", "tenant": tenant}
+    async with world.asks(None) as anybody:
+        assert (await anybody.post("/auth/token", json=who)).status_code == HTTPStatus.UNAUTHORIZED
+    async with world.services.database.transaction(tenant) as session:
+        kept = await audit.list_page(session, tenant, AuditFilter(category=AuditCategory.SIGN_IN))
+    if tenant != TENANT:
+        assert kept.items == ()
+        return
+    assert '"action":"sign-in.failed"' in kept.items[0].content
+    assert who["password"] not in kept.items[0].content
+
+
+async def test_what_is_done_to_people_is_kept_without_secrets(world: World) -> None:
+    password = "Long-and-quite-unusual-83"
+    body = {"username": "paula", "password": password, "role": "viewer"}
+    async with world.asks("admin") as admin:
+        assert (await admin.post("/users", json=body)).status_code == HTTPStatus.CREATED
+        assert (await admin.patch("/users/paula", json={"role": "deployer"})).status_code == HTTPStatus.OK
+        assert (await admin.post("/users/paula/password", json={"password": password})).is_success
+        trail = (await admin.get("/audit", params={"subject_id": "paula"})).json()["items"]
+    assert [entry["action"] for entry in trail] == ["password.reset", "user.changed", "user.added"]
+    assert trail[1]["before"] == {"role": "viewer", "disabled": False}
+    assert trail[1]["after"] == {"role": "deployer", "disabled": False}
+    assert password not in str(trail)
