@@ -162,6 +162,11 @@ class Asked:
     body: Any
     has_id: bool
 
+    @property
+    def made_up(self) -> bool:
+        """Whether the body is made from the schema: it may break a rule that the schema does not tell."""
+        return self.body is not None and self.route not in _BODIES
+
 
 # In a body these name something that has to be there; anything else names what is to be made.
 _REFERENCES = ("deployment", "approval", "node", "module", "version", "environment")
@@ -169,6 +174,13 @@ _REFERENCES = ("deployment", "approval", "node", "module", "version", "environme
 _BODIES: dict[str, dict[str, Any]] = {
     "POST /clusters/{environment}/resolve": {"reason": "x"},
     "PUT /clusters/{environment}/policy": {},
+    "POST /clusters/{environment}/freezes": {
+        "name": "x",
+        "reason": "x",
+        "zone": "UTC",
+        "starts": "2030-01-01T00:00:00",
+        "ends": "2030-01-02T00:00:00",
+    },
     "POST /deployments/{deployment}/rollback": {"reason": "x"},
     "POST /approvals/{approval}/token": {"decision": "approve"},
     "PATCH /users/{username}": {"role": "viewer"},
