@@ -31,7 +31,7 @@ from domain.names import (
     rollback_id,
 )
 from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
-from domain.strategy import BlueGreen, Canary, Direct, Rolling
+from domain.strategy import BlueGreen, Canary, Custom, Direct, Rolling
 from runtime.temporal import server_program, workflow_runner
 from tests.workflows.tenants import record_tenants
 from tests.workflows.world import World
@@ -42,6 +42,20 @@ HISTORIES = Path(__file__).parent.parent / "histories"
 ROOT = str(Path(__file__).parent.parent.parent)
 QUICK = AnalysisRule(duration=0.6, interval=0.2, warm_up=0.1, extensions=1)
 GATED = EnvironmentPolicy(gates=(GateRule(name="promotion"),), analysis=QUICK)
+LISTED = Custom.model_validate(
+    {
+        "kind": "custom",
+        "waves": [1, "rest"],
+        "steps": [
+            *({"step": step, "wave": 1} for step in ("stage", "activate", "verify", "analyze")),
+            {"step": "pause"},
+            {"step": "pause", "seconds": 0.2},
+            *({"step": step, "wave": 2} for step in ("stage", "start", "smoke", "switch", "verify")),
+            {"step": "keep", "wave": 2, "seconds": 0.2},
+            {"step": "retire", "wave": 2},
+        ],
+    }
+)
 IDENTITY = "recorder"
 
 
@@ -144,17 +158,6 @@ async def record(client: Client) -> None:
         pass
     await save(client, deployment_workflow_id("d-rolling"), "rolling")
 
-    world = World(policy=GATED, strategy=BlueGreen(watch=0.2, analyze=True, keep=0.2))
-    async with lane(client, "blue-green", world, "d-green"):
-        await vote(client, world, "d-green", "approve")
-    await save(client, deployment_workflow_id("d-green"), "blue-green")
-    await save(client, analysis_id("d-green", 1), "health")
-
-    world = World(policy=GATED, strategy=BlueGreen(watch=0.2, keep=0.2))
-    async with lane(client, "blue-green-rejected", world, "d-no-green"):
-        await vote(client, world, "d-no-green", "reject")
-    await save(client, deployment_workflow_id("d-no-green"), "blue-green-rejected")
-
     world = World(
         policy=EnvironmentPolicy(analysis=QUICK, unsigned_votes=True),
         strategy=Canary(bake=0.2),
@@ -189,6 +192,27 @@ async def record_freeze(client: Client) -> None:
     await save(client, deployment_workflow_id("d-frozen"), "frozen-then-thawed")
 
 
+async def record_beside(client: Client) -> None:
+    """Two releases side by side, and a list of steps."""
+    world = World(policy=GATED, strategy=BlueGreen(watch=0.2, analyze=True, keep=0.2))
+    async with lane(client, "blue-green", world, "d-green"):
+        await vote(client, world, "d-green", "approve")
+    await save(client, deployment_workflow_id("d-green"), "blue-green")
+    await save(client, analysis_id("d-green", 1), "health")
+
+    world = World(policy=EnvironmentPolicy(analysis=QUICK, unsigned_votes=True), strategy=LISTED)
+    async with lane(client, "custom", world, "d-custom"):
+        await until(lambda: "paused" in world.phases)
+        handle = client.get_workflow_handle(deployment_workflow_id("d-custom"))
+        await handle.signal("resume", {"actor": "ana"})
+    await save(client, deployment_workflow_id("d-custom"), "custom")
+
+    world = World(policy=GATED, strategy=BlueGreen(watch=0.2, keep=0.2))
+    async with lane(client, "blue-green-rejected", world, "d-no-green"):
+        await vote(client, world, "d-no-green", "reject")
+    await save(client, deployment_workflow_id("d-no-green"), "blue-green-rejected")
+
+
 async def main() -> None:
     """A server in memory, all scenarios, one file each."""
     keys = {"Keyword": SearchAttributeKey.for_keyword, "Int": SearchAttributeKey.for_int}
@@ -199,6 +223,7 @@ async def main() -> None:
         identity=IDENTITY,
     ) as env:
         await record(env.client)
+        await record_beside(env.client)
         await record_tenants(env.client)
         await asyncio.sleep(0.2)
 
