@@ -5,7 +5,6 @@ their time, then the process ends. Any number of these may run side by side.
 """
 
 import asyncio
-import logging
 import signal
 import sys
 
@@ -14,11 +13,13 @@ from temporalio.worker import Worker
 from activities.errors import ErrorInterceptor
 from activities.origin import OriginInterceptor
 from activities.registry import Holdings, control_activities, node_activities
+from activities.telemetry import TelemetryInterceptor
 from clients.agent import AgentClient
 from clients.providers.http import ProviderHttp
 from domain.errors import InvalidInput
 from domain.names import CONTROL_QUEUE, NODE_QUEUE
 from runtime.settings import WorkerSettings, load
+from runtime.telemetry import configure_logging, metrics_runtime, start_tracing
 from runtime.temporal import connect, leave_cleanly, worker_tuning, workflow_runner
 from runtime.tokens import TokenReader
 from store.bundles import BundleDirectory
@@ -36,7 +37,7 @@ async def work(settings: WorkerSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    client = await connect(settings)
+    client = await connect(settings, runtime=metrics_runtime(settings.metrics_address()))
     database = Database(settings.database_url, pool_size=POOL_SIZE)
     providers = settings.providers()
     async with (
@@ -58,7 +59,7 @@ async def work(settings: WorkerSettings) -> None:
             workflows=ALL_WORKFLOWS,
             activities=control_activities(held),
             workflow_runner=workflow_runner(),
-            interceptors=[ErrorInterceptor(), OriginInterceptor()],
+            interceptors=[TelemetryInterceptor(), ErrorInterceptor(), OriginInterceptor()],
             max_concurrent_activities=RECORDS_AT_ONCE,
             **worker_tuning(),
         )
@@ -66,7 +67,7 @@ async def work(settings: WorkerSettings) -> None:
             client,
             task_queue=NODE_QUEUE,
             activities=node_activities(held),
-            interceptors=[ErrorInterceptor(), OriginInterceptor()],
+            interceptors=[TelemetryInterceptor(), ErrorInterceptor(), OriginInterceptor()],
             max_concurrent_activities=BATCHES_AT_ONCE,
             **worker_tuning(),
         )
@@ -83,10 +84,10 @@ def main() -> int:
     except InvalidInput as error:
         sys.stderr.write(f"{error.message}\n")
         return 2
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    configure_logging("worker", settings.log_level)
+    traces = start_tracing("worker", settings.otlp_endpoint)
     asyncio.run(work(settings))
+    traces.shutdown()
     return 0
 
 

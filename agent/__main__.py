@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agent.config import AgentConfig, load
 from agent.service import Agent
+from agent.telemetry import configure_logging, start_tracing
 from domain.errors import HotswapError
 
 _log = logging.getLogger("agent")
@@ -22,7 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(_serve(load(options.config)))
+        config = load(options.config)
+        configure_logging(config.node)
+        traces = start_tracing(config.node, config.otlp_endpoint)
+        asyncio.run(_serve(config))
+        traces.shutdown()
     except (HotswapError, OSError) as error:
         _log.error("%s", error)
         return 1

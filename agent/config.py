@@ -31,6 +31,7 @@ class AgentConfig(Strict):
         heartbeat_seconds: mean time between heartbeats.
         sample_seconds: time between looks at running modules.
         stop_modules_on_exit: SIGTERM stops the module processes too (a local stack wants that).
+        otlp_endpoint: an OTLP collector's URL for traces (HTTP); none are sent without it.
         max_bundle_bytes: larger bundles are refused.
     """
 
@@ -47,6 +48,7 @@ class AgentConfig(Strict):
     heartbeat_seconds: Period = 10.0
     sample_seconds: Period = 1.0
     stop_modules_on_exit: bool = False
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://")
     max_bundle_bytes: int = Field(default=256 * 1024 * 1024, gt=0)
 
     @model_validator(mode="after")

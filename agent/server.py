@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from agent.desk import Desk
 from agent.drivers.base import Host
 from agent.identity import require_control_plane
+from agent.telemetry import traced
 from domain.errors import (
     BundleTooLarge,
     Conflict,
@@ -55,7 +56,7 @@ class Api:
 
     def application(self) -> web.Application:
         """The aiohttp application."""
-        application = web.Application(middlewares=[refusals])
+        application = web.Application(middlewares=[traced, refusals])
         application.add_routes(
             [
                 web.head("/v1/bundles/{digest}", self._has_bundle),

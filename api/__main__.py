@@ -1,7 +1,6 @@
 """`python -m api`: serve until SIGINT or SIGTERM."""
 
 import asyncio
-import logging
 import signal
 import sys
 from typing import Final
@@ -16,6 +15,7 @@ from api.services import open_services
 from domain.errors import InvalidInput
 from runtime import settings
 from runtime.settings import ApiSettings
+from runtime.telemetry import configure_logging, start_tracing
 from runtime.temporal import leave_cleanly
 
 MAX_HEADER_BYTES: Final = 32 * 1024
@@ -35,7 +35,8 @@ async def serve(configuration: ApiSettings) -> None:
                 create_app(services),
                 host=configuration.api_host,
                 port=configuration.api_port,
-                log_level=configuration.log_level,
+                log_config=None,  # as configured below; api.middleware logs each request, with its trace
+                access_log=False,
                 proxy_headers=False,
                 server_header=False,
                 http="h11",  # bounds the headers of a request
@@ -60,8 +61,10 @@ def main() -> int:
     """Serve; 1 when the settings do not allow it."""
     try:
         configuration = settings.load(ApiSettings)
-        logging.basicConfig(level=configuration.log_level.upper(), format="%(asctime)s %(name)s %(message)s")
+        configure_logging("api", configuration.log_level)
+        traces = start_tracing("api", configuration.otlp_endpoint)
         asyncio.run(serve(configuration))
+        traces.shutdown()
     except InvalidInput as error:
         sys.stderr.write(f"{error.message}\n")
         return 1

@@ -17,8 +17,10 @@ from api.tenancy import refuse_own, resolve
 from domain.errors import Forbidden, Unauthenticated
 from domain.identity import PasswordChangeRequired
 from domain.permissions import Permission
+from runtime.telemetry import note_about
 from runtime.tokens import NodeClaims
 
+_LOGGED: Final = ("deployment", "environment", "node")
 _person = HTTPBearer(
     auto_error=False,
     scheme_name="person",
@@ -32,8 +34,14 @@ async def _caller(
 ) -> Caller:
     standings: Standings = request.app.state.standings
     caller = await resolve(hands, await standings.caller(hands, _token(bearer)), request)
+    note_about(tenant=caller.tenant, **_objects(request))
     request.state.caller = caller  # for the audit trail, should the request be refused
     return caller
+
+
+def _objects(request: Request) -> dict[str, str]:
+    """What the path names, for the log."""
+    return {name: str(value)[:64] for name, value in request.path_params.items() if name in _LOGGED}
 
 
 def _token(bearer: HTTPAuthorizationCredentials | None) -> str:

@@ -1,11 +1,13 @@
-"""Around every request: a trace id, the numbers for /metrics, and a limit on the body."""
+"""Around every request: a trace and its id, the numbers for /metrics, and a limit on the body."""
 
+import logging
 import re
 import secrets
 import time
 from collections.abc import Callable
 from http import HTTPStatus
 
+from opentelemetry import trace
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,8 +16,10 @@ from api.metrics import Metrics
 from domain.audit import Origin
 from store.audit import ORIGIN
 
-# W3C Trace Context: version, trace id, parent id, flags.
+_log = logging.getLogger("api.access")
+_QUIET = ("/healthz", "/readyz", "/metrics")  # asked every few seconds, by machines
 _LONGEST_AGENT = 200  # characters
+# W3C Trace Context: version, trace id, parent id, flags.
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
 
 
@@ -31,8 +35,7 @@ class Tracing:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = _TRACEPARENT.match(Headers(scope=scope).get("traceparent", ""))
-        trace_id = given.group(1) if given else secrets.token_hex(16)
+        trace_id = _trace_id(scope)
         scope.setdefault("state", {})["trace_id"] = trace_id
         came_from = ORIGIN.set(_origin(scope, trace_id))
         status = HTTPStatus.INTERNAL_SERVER_ERROR.value
@@ -50,7 +53,26 @@ class Tracing:
         finally:
             ORIGIN.reset(came_from)
             route = getattr(scope.get("route"), "path", "none")
-            self._metrics.request(scope["method"], route, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self._metrics.request(scope["method"], route, status, seconds)
+            level = logging.DEBUG if route in _QUIET else logging.INFO
+            _log.log(
+                level,
+                "%s %s: %d",
+                scope["method"],
+                route,
+                status,
+                extra={"seconds": round(seconds, 4), "status": status},
+            )
+
+
+def _trace_id(scope: Scope) -> str:
+    """The trace of the span that FastAPI has begun; where none are made, the caller's or a new one."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        return trace.format_trace_id(context.trace_id)
+    given = _TRACEPARENT.match(Headers(scope=scope).get("traceparent", ""))
+    return given.group(1) if given else secrets.token_hex(16)
 
 
 def _origin(scope: Scope, trace_id: str) -> Origin:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import BinaryIO, Final, Self, TypeVar
 
 import aiohttp
+from opentelemetry import propagate
 from pydantic import TypeAdapter, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
@@ -161,7 +162,9 @@ class AgentClient:
         if self._session is None:
             raise RuntimeError("AgentClient is an async context manager: enter it first")
         try:
-            async with self._session.request(method, url, data=data, params=query) as answer:
+            async with self._session.request(
+                method, url, data=data, params=query, headers=_trace()
+            ) as answer:
                 body = await answer.read()
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
@@ -170,6 +173,13 @@ class AgentClient:
         if answer.ok:
             return body
         raise _refusal(answer.status, body)
+
+
+def _trace() -> dict[str, str]:
+    """The present trace as headers (W3C Trace Context); none outside of one."""
+    headers: dict[str, str] = {}
+    propagate.inject(headers)
+    return headers
 
 
 def error_of(fault: Fault) -> HotswapError:

@@ -47,6 +47,7 @@ class QueuedDeployment(Frozen):
     rolls_back: str | None = None
     replaces: str | None = None
     phase: Phase = Phase.QUEUED
+    traceparent: str | None = None
 
 
 class LaneView(Frozen):
@@ -70,6 +71,7 @@ class DeploymentInput(Frozen):
     requester: str
     module: ModuleName
     version: str
+    traceparent: str | None = None
 
 
 class Prepared(Frozen):
@@ -208,6 +210,7 @@ class RollbackInput(Frozen):
     of: str
     cause: Cause
     subject: str
+    traceparent: str | None = None
 
 
 class RollbackTargets(Frozen):

@@ -16,13 +16,14 @@ from urllib.parse import urlsplit
 import yaml
 from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, FilePath, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from domain.errors import InvalidInput
 from domain.provider_settings import ProviderSettings
 from runtime.limit_settings import LimitSettings
 from runtime.oidc_settings import OidcSettings
 from runtime.tenant_settings import TenantSettings
+from runtime.telemetry_settings import TelemetrySettings
 
 PREFIX: Final = "HOTSWAP_"
 FILE_VARIABLE: Final = "HOTSWAP_SETTINGS_FILE"
@@ -49,7 +50,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 WebAddress = Annotated[str, Field(pattern=r"^https?://[^\s/]+[^\s]*$")]
 
 
-class Settings(BaseSettings):
+class Settings(TelemetrySettings):
     """What every process of the control plane needs."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
@@ -146,9 +147,17 @@ class ApiSettings(OidcSettings, LimitSettings, TenantSettings, Settings):
 class WorkerSettings(Settings):
     """What a worker needs besides. It cannot sign tokens: it has the public key only."""
 
-    worker_metrics_port: Port | None = Field(
-        default=None, description="Where the worker answers /metrics; it does not without."
+    worker_metrics_host: str = Field(
+        default="127.0.0.1", description="The address that the worker answers /metrics on."
     )
+    worker_metrics_port: Port | None = Field(
+        default=None, description="The port that the worker answers /metrics on; it does not without."
+    )
+
+    def metrics_address(self) -> str | None:
+        """host:port of /metrics, if it is answered."""
+        return f"{self.worker_metrics_host}:{self.worker_metrics_port}" if self.worker_metrics_port else None
+
     providers_file: FilePath | None = Field(
         default=None,
         description="YAML: addresses, commands and plug-ins that policies may measure with; none without.",

@@ -12,6 +12,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 from temporalio.worker import PollerBehaviorAutoscaling
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -19,6 +20,7 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 
 from domain.names import SEARCH_ATTRIBUTES
 from runtime.settings import Settings
+from runtime.telemetry import Traces
 
 # What workflow modules may reach passes through the sandbox whole: a package that is passed in part
 # exists twice, and isinstance fails between the halves.
@@ -71,12 +73,15 @@ def server_program(name: str = "temporal") -> Path:
     return Path(sysconfig.get_path("scripts")) / name
 
 
-async def connect(settings: Settings, *, identity: str | None = None) -> Client:
+async def connect(
+    settings: Settings, *, identity: str | None = None, runtime: Runtime | None = None
+) -> Client:
     """A client that speaks pydantic, as every client and worker of ours must.
 
     Args:
         settings: address, namespace and TLS.
         identity: what Temporal's history calls this process; by default pid@host.
+        runtime: the SDK's, when it is to answer /metrics.
 
     Raises:
         RuntimeError: the server did not answer (temporalio's own error).
@@ -89,6 +94,8 @@ async def connect(settings: Settings, *, identity: str | None = None) -> Client:
         api_key=key_file.read_text(encoding="utf-8").strip() if key_file else None,
         data_converter=pydantic_data_converter,
         identity=identity,
+        interceptors=[Traces()],
+        runtime=runtime,
     )
 
 

@@ -12,7 +12,7 @@ from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from domain.messages import Progress
 from domain.outcomes import OutcomeKind
 from domain.strategy import Strategy
-from store import events, quotas
+from store import events, quotas, traces
 from store.records import (
     DeploymentNode,
     DeploymentSummary,
@@ -105,6 +105,7 @@ async def insert(
             phase=Phase.QUEUED,
             waiting_for="its turn",
             message=message,
+            traceparent=traces.current(),
             created_at=func.clock_timestamp(),
         )
     )

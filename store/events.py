@@ -49,7 +49,7 @@ async def append_of_approval(
 async def _append(session: AsyncSession, home: str, values: Mapping[str, Any]) -> bool:
     statement = (
         insert(EventRow)
-        .values(values)
+        .values({**values, "payload": _traced(values["payload"])})
         .on_conflict_do_nothing(index_elements=["tenant", home, "key"])
         .returning(EventRow.id)
     )
@@ -58,6 +58,12 @@ async def _append(session: AsyncSession, home: str, values: Mapping[str, Any]) -
     if fresh and entry is not None:
         audit.note(session, entry)
     return fresh
+
+
+def _traced(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload with the id of the trace that the event belongs to, where there is one."""
+    trace = audit.ORIGIN.get().trace
+    return {**payload, "trace_id": trace} if trace else dict(payload)
 
 
 async def after(

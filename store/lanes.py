@@ -108,6 +108,7 @@ def _entry(row: DeploymentRow, strategy: str, replaces: str | None) -> QueuedDep
         rolls_back=row.rolls_back,
         replaces=replaces,
         phase=Phase(row.phase),
+        traceparent=row.traceparent,
     )
 
 

@@ -255,6 +255,7 @@ class DeploymentRow(Table):
     plan: Mapped[Json | None]
     plan_digest: Mapped[str | None]
     sequence: Mapped[int | None] = mapped_column(BigInteger)
+    traceparent: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

@@ -101,6 +101,7 @@ class LaneWorkflow(Receives):
             requester=queued.requester,
             module=queued.module,
             version=queued.version,
+            traceparent=queued.traceparent,
         )
         versions = " → ".join(each for each in (queued.replaces, queued.version) if each)
         where = f"{self._lane.tenant}/{self._lane.environment}"
@@ -142,6 +143,7 @@ class LaneWorkflow(Receives):
             of=of,
             cause=cause,
             subject=f"{queued.module}@{queued.version}: {cause.kind}",
+            traceparent=queued.traceparent,
         )
         try:
             await workflow.execute_child_workflow(

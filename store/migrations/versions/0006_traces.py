@@ -1,0 +1,11 @@
+"""The trace that a deployment belongs to"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    op.add_column("deployments", sa.Column("traceparent", sa.Text(), nullable=True))

@@ -1,0 +1,216 @@
+"""One trace from the request through workflow and activities to the agent; its id wherever a person looks."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.errors import ErrorInterceptor
+from activities.origin import OriginInterceptor
+from activities.registry import Holdings, control_activities, node_activities
+from activities.telemetry import TelemetryInterceptor
+from clients.providers.http import ProviderHttp
+from domain.names import CONTROL_QUEUE, NODE_QUEUE
+from domain.provider_settings import ProviderSettings
+from runtime.telemetry import start_tracing
+from runtime.temporal import connect, worker_tuning, workflow_runner
+from tests.agent.nodes import AgentProcess, write_config
+from tests.api.conftest import World, new_namespace, new_world
+from tests.conftest import free_port
+from workflows import ALL_WORKFLOWS
+
+PATIENCE = 60.0
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@dataclass(frozen=True)
+class Span:
+    service: str
+    name: str
+    trace: str
+    id: str
+    parent: str
+
+
+class Collector:
+    """A small OTLP collector: takes spans over HTTP, as the exporters send them, and keeps them."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        spans = self.spans
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                spans.extend(read_spans(body))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.endpoint = f"http://127.0.0.1:{self.server.server_port}/v1/traces"
+
+    def of_trace(self, trace: str) -> dict[str, Span]:
+        return {span.id: span for span in self.spans if span.trace == trace}
+
+
+def read_spans(body: bytes) -> Iterator[Span]:
+    for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+        names = {each.key: each.value.string_value for each in resource.resource.attributes}
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                yield Span(
+                    names["service.name"],
+                    span.name,
+                    span.trace_id.hex(),
+                    span.span_id.hex(),
+                    span.parent_span_id.hex(),
+                )
+
+
+@dataclass
+class Traced:
+    world: World
+    collector: Collector
+    flush: Callable[[], bool]
+    agent_log: Path
+
+
+@pytest_asyncio.fixture(scope="module")
+async def traced(
+    temporal: WorkflowEnvironment,
+    new_database: Callable[[], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Traced]:
+    """A world, a worker and one agent that send their spans to one collector."""
+    directory = tmp_path_factory.mktemp("traced")
+    collector = Collector()
+    provider = start_tracing("test", collector.endpoint)
+    namespace = await new_namespace(temporal)
+    async with new_world(directory, new_database(), namespace) as world:
+        client = await connect(world.services.settings)
+        object.__setattr__(world.services, "temporal", client)  # as api.services opens it, with traces
+        config = write_config(
+            directory / "agent.toml",
+            world.pki,
+            port=free_port(),
+            node="web-1",
+            otlp_endpoint=collector.endpoint,
+        )
+        agent = AgentProcess(config, world.services.agents)
+        held = Holdings(
+            client=client,
+            database=world.services.database,
+            agents=world.services.agents,
+            bundles=world.services.bundles,
+            tokens=world.services.reader,
+            provider_http=ProviderHttp(ProviderSettings()),
+            providers=ProviderSettings(),
+        )
+        common = {
+            "interceptors": [TelemetryInterceptor(), ErrorInterceptor(), OriginInterceptor()],
+            **worker_tuning(),
+        }
+        control = Worker(
+            client,
+            task_queue=CONTROL_QUEUE,
+            workflows=ALL_WORKFLOWS,
+            activities=control_activities(held),
+            workflow_runner=workflow_runner(),
+            **common,
+        )
+        hands = Worker(client, task_queue=NODE_QUEUE, activities=node_activities(held), **common)
+        try:
+            started = await agent.start()
+            async with world.asks("admin") as admin:
+                body = {"name": "web-1", "environment": "development", "address": started.address}
+                assert (await admin.post("/nodes", json=body)).status_code == 201
+            async with control, hands:
+                yield Traced(world, collector, provider.force_flush, config.parent / "agent.log")
+        finally:
+            agent.kill()
+            provider.shutdown()
+            collector.server.shutdown()
+
+
+async def deploy(world: World, module: str, trace: str) -> str:
+    """A finished deployment that was asked for under this trace; its id."""
+    release = world.releases.files("1.0.0", module=module)
+    assert (await world.push(release)).status_code in (200, 201)
+    body = {"module": module, "version": "1.0.0", "environment": "development"}
+    async with world.asks("dora") as dora:
+        answer = await dora.post(
+            "/deployments", json=body, headers={"traceparent": f"00-{trace}-{PARENT}-01"}
+        )
+        assert answer.status_code == 202, answer.text
+        assert answer.headers["X-Trace-Id"] == trace
+        deployment = answer.json()["id"]
+        deadline = time.monotonic() + PATIENCE
+        while (found := (await dora.get(f"/deployments/{deployment}")).json())["phase"] != "completed":
+            assert time.monotonic() < deadline, found
+            await asyncio.sleep(0.1)
+    return str(deployment)
+
+
+@pytest.mark.finding("X2")
+@pytest.mark.finding("N16")
+async def test_one_trace_joins_request_workflow_activities_and_agent(traced: Traced) -> None:
+    """The second deployment of a lane has a trace of its own, though the lane runs since the first."""
+    other = "0af7651916cd43dd8448eb211c80319c"
+    await deploy(traced.world, "first-traced", other)
+    deployment = await deploy(traced.world, "second-traced", TRACE)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        traced.flush()
+        spans = traced.collector.of_trace(TRACE)
+        ordered = [span for span in spans.values() if span.name == "POST /v1/operations"]
+        if len(ordered) >= 2 and any(span.name == "POST /api/v1/deployments" for span in spans.values()):
+            break
+        assert time.monotonic() < deadline, sorted(span.name for span in spans.values())
+        await asyncio.sleep(0.2)
+    assert {span.service for span in ordered} == {"hotswap-agent"}
+    for span in ordered:
+        assert ancestry(spans, span)[-1].name == "POST /api/v1/deployments"
+        names = {each.name for each in ancestry(spans, span)}
+        assert any(name.startswith("RunActivity:") for name in names)
+    assert "RunWorkflow:DeploymentWorkflow" in {span.name for span in spans.values()}
+    assert {span.name for span in traced.collector.of_trace(other).values()} >= {"POST /v1/operations"}
+    async with traced.world.asks("vera") as vera:
+        events = await vera.get(f"/deployments/{deployment}/events")
+    told = [json.loads(line[6:]) for line in events.text.splitlines() if line.startswith("data: ")]
+    assert {event["trace_id"] for event in told} == {TRACE}
+    async with traced.world.asks("admin") as admin:
+        entries = (await admin.get("/audit", params={"trace": TRACE})).json()["items"]
+    assert deployment in {entry["subject_id"] for entry in entries}
+
+
+def ancestry(spans: dict[str, Span], span: Span) -> list[Span]:
+    """The span, its parent, and so on, up to the first whose parent was not made here."""
+    found = [span]
+    while found[-1].parent in spans:
+        found.append(spans[found[-1].parent])
+    assert found[-1].parent == PARENT
+    return found
+
+
+@pytest.mark.finding("X22")
+async def test_a_problem_names_the_callers_trace(traced: Traced) -> None:
+    async with traced.world.asks("vera") as vera:
+        answer = await vera.get("/deployments/none", headers={"traceparent": f"00-{TRACE}-{PARENT}-01"})
+        assert answer.json()["trace_id"] == answer.headers["X-Trace-Id"] == TRACE
+        for nonsense in (f"00-{'0' * 32}-{PARENT}-01", "x", f"00-{TRACE.upper()}-{PARENT}-01"):
+            made_up = await vera.get("/deployments/none", headers={"traceparent": nonsense})
+            assert made_up.json()["trace_id"] not in (TRACE, "0" * 32)
+            assert len(made_up.json()["trace_id"]) == 32
