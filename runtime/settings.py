@@ -1,17 +1,19 @@
-"""What each process of the control plane must be told, from the environment and one optional file.
+"""What each process of the control plane must be told, and where it may stand.
 
-Every setting is an environment variable `HOTSWAP_<NAME>`, or a line `HOTSWAP_<NAME>=value` in the file
-that HOTSWAP_SETTINGS_FILE names; the environment wins. All processes may share one file. A name that no
-process knows stops the start, as do missing files, weak database passwords and (outside the development
+Every setting is an environment variable `HOTSWAP_<NAME>`, a line `HOTSWAP_<NAME>=value` in the file that
+HOTSWAP_SETTINGS_FILE names, a file of that name in the directory that HOTSWAP_SECRETS_DIRECTORY names, or a
+key of a secret in Vault (runtime.vault); the earlier of these wins. All processes may share them. A name that
+no process knows stops the start, as do missing files, weak database passwords and (outside the development
 profile) keys that everyone may read: a typing mistake must not turn a protection off.
 """
 
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import yaml
 from dotenv import dotenv_values
@@ -20,19 +22,25 @@ from pydantic_settings import SettingsConfigDict
 
 from domain.errors import InvalidInput
 from domain.provider_settings import ProviderSettings
+from runtime import vault
 from runtime.limit_settings import LimitSettings
 from runtime.oidc_settings import OidcSettings
-from runtime.tenant_settings import TenantSettings
+from runtime.strength import is_weak
 from runtime.telemetry_settings import TelemetrySettings
+from runtime.tenant_settings import TenantSettings
+from runtime.vault import VaultSettings
 
 PREFIX: Final = "HOTSWAP_"
 FILE_VARIABLE: Final = "HOTSWAP_SETTINGS_FILE"
+DIRECTORY_VARIABLE: Final = "HOTSWAP_SECRETS_DIRECTORY"
 # The command line reads these; they mean nothing to a process of the control plane and do no harm there.
 CLIENT_VARIABLES: Final = ("HOTSWAP_URL", "HOTSWAP_TOKEN", "HOTSWAP_SIGN_IN")
 # `python -m store upgrade` alone reads this one: the URL of the role that owns the tables.
 MIGRATION_VARIABLE: Final = "HOTSWAP_MIGRATION_DATABASE_URL"
 MEBIBYTE: Final = 1024 * 1024
 _PASSWORD_LENGTH = 16
+# Settings that name files end so; a store of secrets holds the content instead.
+_FILES: Final = ("_file", "_ca", "_certificate", "_key")
 
 
 class Profile(StrEnum):
@@ -115,8 +123,11 @@ class Settings(TelemetrySettings):
     def _production_rules(self) -> Self:
         if self.profile is Profile.DEVELOPMENT:
             return self
-        if len(urlsplit(self.database_url).password or "") < _PASSWORD_LENGTH:
+        password = unquote(urlsplit(self.database_url).password or "")
+        if len(password) < _PASSWORD_LENGTH:
             raise ValueError(f"database_url needs a password of {_PASSWORD_LENGTH} characters or more")
+        if is_weak(password):
+            raise ValueError("database_url has a password that is easy to guess")
         for name, path in self.private_files().items():
             if path.stat().st_mode & stat.S_IROTH:
                 raise ValueError(f"{name}: everyone may read {path}; take that right away (chmod o-r)")
@@ -189,14 +200,20 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 def known_names() -> frozenset[str]:
     """Every environment variable of ours that means something."""
-    fields = {name for settings in ALL for name in settings.model_fields}
+    fields = {name for settings in (*ALL, VaultSettings) for name in settings.model_fields}
     return frozenset(
-        {FILE_VARIABLE, MIGRATION_VARIABLE, *CLIENT_VARIABLES, *(PREFIX + name.upper() for name in fields)}
+        {
+            FILE_VARIABLE,
+            DIRECTORY_VARIABLE,
+            MIGRATION_VARIABLE,
+            *CLIENT_VARIABLES,
+            *(PREFIX + name.upper() for name in fields),
+        }
     )
 
 
 def load(kind: type[AnySettings]) -> AnySettings:
-    """Read the settings of one kind of process.
+    """Read the settings of one kind of process: environment, file, directory, Vault; the earlier wins.
 
     Raises:
         InvalidInput: a name is unknown, a value is missing or wrong, or a production rule is broken;
@@ -205,16 +222,51 @@ def load(kind: type[AnySettings]) -> AnySettings:
     file = os.environ.get(FILE_VARIABLE)
     if file is not None and not Path(file).is_file():
         raise InvalidInput(f"{FILE_VARIABLE} names no file: {file}", field=FILE_VARIABLE)
-    ours = [name for name in os.environ if name.upper().startswith(PREFIX)]
-    in_file = list(dotenv_values(file)) if file else []
-    unknown = [name for name in (*ours, *in_file) if name.upper() not in known_names()]
-    if unknown:
-        raise InvalidInput(f"unknown settings: {', '.join(unknown)}", field=unknown[0])
+    in_environment = [name for name in os.environ if name.upper().startswith(PREFIX)]
+    given = [*in_environment, *(dotenv_values(file) if file else ())]
+    in_directory = _from_directory()
+    _refuse_unknown([*given, *(PREFIX + name for name in in_directory)])
     try:
-        return kind(_env_file=file)
+        in_vault = vault.read(VaultSettings(_env_file=file))
+        _refuse_unknown([PREFIX + name for name in in_vault])
+        elsewhere = {**_as_files(_own(kind, in_vault)), **_own(kind, in_directory)}
+        said = {name.upper() for name in given}
+        missing = {name: value for name, value in elsewhere.items() if (PREFIX + name).upper() not in said}
+        return kind(_env_file=file, **missing)
     except ValidationError as error:
         faults = [(".".join(str(part) for part in each["loc"]), each["msg"]) for each in error.errors()]
         told = "; ".join(
             f"{PREFIX}{name.upper()}: {message}" if name else message for name, message in faults
         )
         raise InvalidInput(f"settings: {told}", field=faults[0][0] or None) from error
+
+
+def _refuse_unknown(names: Sequence[str]) -> None:
+    known = known_names()
+    unknown = [name for name in names if name.upper() not in known]
+    if unknown:
+        raise InvalidInput(f"unknown settings: {', '.join(unknown)}", field=unknown[0])
+
+
+def _from_directory() -> dict[str, str]:
+    """One setting per file, as orchestrators mount secrets; a setting that names a file is that file."""
+    directory = os.environ.get(DIRECTORY_VARIABLE)
+    if directory is None:
+        return {}
+    if not Path(directory).is_dir():
+        raise InvalidInput(f"{DIRECTORY_VARIABLE} names no directory: {directory}", field=DIRECTORY_VARIABLE)
+    found = {}
+    for path in sorted(Path(directory).iterdir()):
+        name = path.name.lower().removeprefix(PREFIX.lower())
+        if path.is_file() and not path.name.startswith("."):
+            found[name] = str(path) if name.endswith(_FILES) else path.read_text(encoding="utf-8").strip()
+    return found
+
+
+def _own(kind: type[Settings], values: Mapping[str, str]) -> dict[str, str]:
+    """The values that this kind of process reads; others are for the others."""
+    return {name: value for name, value in values.items() if name in kind.model_fields}
+
+
+def _as_files(values: Mapping[str, str]) -> dict[str, Any]:
+    return dict(vault.as_files(values, frozenset(name for name in values if name.endswith(_FILES))))

@@ -11,6 +11,11 @@ _LEAST_SCORE: Final = 3  # of 0 to 4: at least 10^8 guesses
 _LOOKED_AT: Final = 72  # characters; the time grows with the square, and what comes behind only helps
 
 
+def is_weak(secret: str) -> bool:
+    """Whether a secret is common, or made of patterns: well within reach of whoever tries."""
+    return bool(zxcvbn(secret[:_LOOKED_AT], user_inputs=["hotswap"])["score"] < _LEAST_SCORE)
+
+
 def require_strong(password: str, *, about: Sequence[str] = (), field: str = "password") -> None:
     """Refuse a password that is short, common, made of patterns, or made of what is known about its owner.
 

@@ -15,7 +15,7 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 READERS = {"api": ApiSettings, "worker": WorkerSettings, "migrate": Settings}
 GIVEN = {
-    "DATABASE_PASSWORD": "0123456789abcdef",
+    "DATABASE_PASSWORD": "r7Kq-2mZx9-wLp4tV",
     "DATABASE_OWNER_PASSWORD": "0f1e2d3c4b5a6978",
     "TEMPORAL_DATABASE_PASSWORD": "fedcba9876543210",
 }
@@ -44,7 +44,7 @@ def test_each_process_starts_with_what_it_is_given(name, tmp_path, monkeypatch, 
         monkeypatch.setenv(variable, inside)
     settings = load(READERS[name])
     assert settings.profile is Profile.PRODUCTION
-    assert settings.database_url == "postgresql+psycopg://hotswap:0123456789abcdef@postgresql:5432/hotswap"
+    assert settings.database_url == "postgresql+psycopg://hotswap:r7Kq-2mZx9-wLp4tV@postgresql:5432/hotswap"
 
 
 def test_only_the_api_can_sign_tokens():

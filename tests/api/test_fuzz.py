@@ -128,6 +128,7 @@ def write_config(path: Path, known: dict[str, list[str]]) -> Path:
     named = {name: name.replace(".", "-") for name in known}
     # 502 is the truth about an agent that does not answer, and what the document says of it.
     path.write_text(
+        "[auth]\nauto-signup = false\n"
         '[checks]\nnot_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 502]\n'
         + "".join(f"[dictionaries.{named[name]}]\nvalues = {json.dumps(known[name])}\n" for name in known)
         + "[parameters]\n"

@@ -1,9 +1,20 @@
+import re
+
 import pytest
 
 from domain.errors import InvalidInput
-from runtime.settings import ApiSettings, Profile, WorkerSettings, known_names, load
+from runtime.settings import (
+    CLIENT_VARIABLES,
+    MIGRATION_VARIABLE,
+    ApiSettings,
+    Profile,
+    WorkerSettings,
+    known_names,
+    load,
+)
+from tests.runtime.settings_page import PAGE, page
 
-GOOD_URL = "postgresql+psycopg://hotswap:0123456789abcdef@db:5432/hotswap"
+GOOD_URL = "postgresql+psycopg://hotswap:r7Kq-2mZx9-wLp4tV@db:5432/hotswap"
 
 
 @pytest.fixture
@@ -124,11 +135,11 @@ def test_production_refuses_keys_that_everyone_may_read(environment, tmp_path, n
 
 
 def test_neither_errors_nor_logs_show_the_password(environment):
-    assert "0123456789abcdef" not in repr(load(ApiSettings))
-    environment.setenv("HOTSWAP_DATABASE_URL", "mysql://hotswap:0123456789abcdef@db/hotswap")
+    assert "r7Kq-2mZx9-wLp4tV" not in repr(load(ApiSettings))
+    environment.setenv("HOTSWAP_DATABASE_URL", "mysql://hotswap:r7Kq-2mZx9-wLp4tV@db/hotswap")
     with pytest.raises(InvalidInput) as refused:
         load(ApiSettings)
-    assert "0123456789abcdef" not in refused.value.message
+    assert "r7Kq-2mZx9-wLp4tV" not in refused.value.message
 
 
 def test_every_setting_says_what_it_means():
@@ -140,3 +151,44 @@ def test_every_setting_says_what_it_means():
     ]
     assert undescribed == []
     assert "HOTSWAP_DATABASE_URL" in known_names()
+
+
+def test_secrets_may_stand_one_per_file_in_a_directory(environment, tmp_path):
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    (mounted / "hotswap_database_url").write_text(f"{GOOD_URL}\n")
+    (mounted / "jwt_private_key_file").write_text("pem")
+    (mounted / "jwt_private_key_file").chmod(0o600)
+    (mounted / ".hidden").write_text("ignored")
+    environment.setenv("HOTSWAP_SECRETS_DIRECTORY", str(mounted))
+    for name in ("DATABASE_URL", "JWT_PRIVATE_KEY_FILE"):
+        environment.delenv(f"HOTSWAP_{name}")
+    settings = load(ApiSettings)
+    assert settings.database_url == GOOD_URL
+    assert settings.jwt_private_key_file == mounted / "jwt_private_key_file"
+    (mounted / "databse_url").write_text("x")
+    with pytest.raises(InvalidInput, match="databse_url"):
+        load(ApiSettings)
+    environment.setenv("HOTSWAP_SECRETS_DIRECTORY", str(tmp_path / "nowhere"))
+    with pytest.raises(InvalidInput, match="nowhere"):
+        load(ApiSettings)
+
+
+@pytest.mark.finding("18")
+@pytest.mark.parametrize(
+    "weak",
+    ["passwordpassword", "aaaaaaaaaaaaaaaaaaaa", "1234567890123456", "qwertyuiopasdfgh", "hotswap-hotswap-1"],
+)
+def test_production_refuses_a_database_password_that_is_easy_to_guess(environment, weak):
+    environment.setenv("HOTSWAP_DATABASE_URL", f"postgresql+psycopg://hotswap:{weak}@db/hotswap")
+    with pytest.raises(InvalidInput, match="easy to guess") as refused:
+        load(WorkerSettings)
+    assert weak not in refused.value.message
+
+
+@pytest.mark.finding("27")
+def test_the_page_of_settings_says_what_the_code_reads():
+    assert PAGE.read_text() == page(), "make it again: python -m tests.runtime.settings_page"
+    named = set(re.findall(r"`(HOTSWAP_[A-Z_]+)` \|", PAGE.read_text()))
+    others = {"HOTSWAP_SETTINGS_FILE", "HOTSWAP_SECRETS_DIRECTORY"}
+    assert known_names() - named - set(CLIENT_VARIABLES) - {MIGRATION_VARIABLE} == others
