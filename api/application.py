@@ -21,6 +21,7 @@ from api.routes import (
     auth,
     clusters,
     commands,
+    delegations,
     deployments,
     discovery,
     events,
@@ -31,8 +32,10 @@ from api.routes import (
     modules,
     nodes,
     people,
+    requests,
     rollbacks,
     tenants,
+    vote_links,
 )
 from api.services import Services
 from runtime.settings import Profile
@@ -49,6 +52,9 @@ ROOMS: Final = (
     rollbacks,
     events,
     approvals,
+    requests,
+    delegations,
+    vote_links,
     modules,
     clusters,
     freezes,

@@ -64,6 +64,12 @@ async def record(hands: Services, caller: Caller, note: AuditNote) -> None:
         audit.note(session, note)
 
 
+async def record_link_vote(hands: Services, tenant: str, note: AuditNote) -> None:
+    """The same for somebody who is not signed in, but holds a link of ours."""
+    async with hands.database.transaction(tenant) as session:
+        audit.note(session, note)
+
+
 class Recorder:
     """Sees to it that no command of a person's goes unrecorded: what left no entry of its own gets one here.
 

@@ -43,6 +43,6 @@ def _is_frameworks(response: dict[str, Any]) -> bool:
 
 def _answer(response: dict[str, Any]) -> dict[str, Any]:
     content = response.get("content", {})
-    if content.get("application/json", {}).get("schema") == _PROBLEM:
+    if any(each.get("schema") == _PROBLEM for each in content.values()):
         return {**response, "content": {MEDIA_TYPE: {"schema": _PROBLEM}}}
     return response

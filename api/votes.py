@@ -13,7 +13,7 @@ from domain.eligibility import Person
 from domain.errors import Conflict, Forbidden
 from domain.vote import Ballot, Claims, Decision, Refusal
 from runtime.tokens import Minted
-from store import groups, polls
+from store import groups, polls, users
 from store.records import StoredPoll
 
 NEVER = (Refusal.REQUESTER, Refusal.ROLE, Refusal.GROUP, Refusal.DELEGATION)
@@ -97,10 +97,30 @@ def sign(
     claims = Claims(subject=name, token_id=minted.token_id, **said)
     reason = stored.poll.objection(name, decision, claims)
     if reason is not None:
-        kind = Forbidden if reason in NEVER else Conflict
-        raise kind(f"a vote by {name} does not count here: {reason}")
+        raise refused(f"a vote by {name}", reason)
     ballot = Ballot(approver=name, decision=decision, comment=comment, token=minted.token)
     return Signed(minted=minted, ballot=ballot)
+
+
+async def deciding(hands: Services, tenant: str, username: str) -> Person:
+    """Whose vote it is that somebody else casts: with the role and the groups that he has now.
+
+    Raises:
+        Forbidden: he is not there any more.
+    """
+    async with hands.database.transaction(tenant) as session:
+        user = await users.find(session, tenant, username)
+        if user is None:
+            raise Forbidden(f"{username} is not there any more")
+        return Person(
+            username=username, role=user.role, groups=await groups.of_person(session, tenant, username)
+        )
+
+
+def refused(what: str, reason: Refusal) -> Forbidden | Conflict:
+    """The error for a vote, or a delegation, that does not count."""
+    kind = Forbidden if reason in NEVER else Conflict
+    return kind(f"{what} does not count here: {reason}")
 
 
 async def send(hands: Services, approval: str, signal: str, body: object) -> None:

@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from cli.client import ApiClient
 from cli.errors import CommandFailed
 from cli.session import AsJson, connect, console, moment, show_json, show_table
+from domain.gate_rule import SubjectKind
 from domain.names import approval_id
 from domain.vote import Decision
 
@@ -21,7 +23,20 @@ PrintSignal = Annotated[
     bool, typer.Option("--print-signal", help="Do not vote: print the Temporal CLI command that would.")
 ]
 
+Behalf = Annotated[
+    str | None, typer.Option("--for", metavar="NAME", help="Cast the vote that NAME has handed on to you.")
+]
+
 APPROVAL_PREFIX = "approval-"
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What is said, why, and whose vote it is when it is not one's own."""
+
+    decision: Decision
+    comment: str
+    behalf: str | None
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +44,8 @@ def register(app: typer.Typer) -> None:
     app.command()(approve)
     app.command()(reject)
     app.command()(approvals)
+    app.command()(delegate)
+    app.command()(request)
 
 
 def approve(
@@ -37,10 +54,12 @@ def approve(
     subject: GateOrDeployment,
     gate: GateName = None,
     comment: Comment = "",
+    behalf: Behalf = None,
     print_signal: PrintSignal = False,
 ) -> None:
     """Approve a waiting gate."""
-    _vote(context, Decision.APPROVE, subject, gate, comment, print_signal=print_signal)
+    cast = Vote(Decision.APPROVE, comment, behalf)
+    _vote(context, cast, subject, gate, print_signal=print_signal)
 
 
 def reject(
@@ -49,10 +68,12 @@ def reject(
     subject: GateOrDeployment,
     gate: GateName = None,
     comment: Comment = "",
+    behalf: Behalf = None,
     print_signal: PrintSignal = False,
 ) -> None:
     """Reject a waiting gate: one rejection is enough."""
-    _vote(context, Decision.REJECT, subject, gate, comment, print_signal=print_signal)
+    cast = Vote(Decision.REJECT, comment, behalf)
+    _vote(context, cast, subject, gate, print_signal=print_signal)
 
 
 def approvals(context: typer.Context, as_json: AsJson = False) -> None:
@@ -62,7 +83,17 @@ def approvals(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         show_json(found)
         return
-    columns = ("id", "subject", "requested by", "approvals", "expires")
+    columns = (
+        "id",
+        "subject",
+        "requested by",
+        "approvals",
+        "missing",
+        "delegated",
+        "expires",
+        "then",
+        "reminders",
+    )
     show_table(
         columns,
         (
@@ -71,32 +102,77 @@ def approvals(context: typer.Context, as_json: AsJson = False) -> None:
                 each["subject"],
                 each["requester"],
                 f"{each['approvals']}/{each['required']}",
+                each["waits_for"],
+                ", ".join(f"{one['delegator']} → {one['delegate']}" for one in each["delegations"]),
                 moment(each["expires_at"]),
+                "waits on" if each["overdue"] else each["on_expiry"],
+                f"{each['reminders']}×" if each["reminders"] else "",
             )
             for each in found
         ),
     )
 
 
-def _vote(
+def delegate(
     context: typer.Context,
-    decision: Decision,
-    subject: str,
-    gate: str | None,
-    comment: str,
     *,
-    print_signal: bool,
+    subject: GateOrDeployment,
+    to: Annotated[str, typer.Option(help="Who casts your vote: a user, or with --link anybody's name.")],
+    link: Annotated[
+        Decision | None, typer.Option(help="Make a link that casts this vote once, without a login.")
+    ] = None,
+    expires_in: Annotated[int, typer.Option(help="Seconds that the link is good for.", min=60)] = 86400,
+    gate: GateName = None,
 ) -> None:
+    """Hand your vote at a waiting gate on, to a user or as a link."""
+    with connect(context) as client:
+        approval = find_approval(client, subject, gate)
+        if link is None:
+            client.post(f"/approvals/{approval}/delegations", {"to": to})
+            console.print(f"{to} may cast your vote: hotswap approve {approval} --for YOU", markup=False)
+            return
+        order = {"to": to, "decision": link.value, "expires_in": expires_in}
+        made = client.post(f"/approvals/{approval}/links", order)
+    console.print(made["url"], markup=False, soft_wrap=True)
+    console.print(f"casts your vote to {link.value}, once, until {moment(made['expires_at'])}", markup=False)
+
+
+def request(
+    context: typer.Context,
+    *,
+    kind: Annotated[SubjectKind, typer.Argument(help="What people are to decide on.")],
+    environment: Annotated[str, typer.Option("--env", help="Whose policy says who decides.")],
+    reference: Annotated[str, typer.Option(help="What it refers to: an id, a name, an address.")],
+    digest: Annotated[str, typer.Option(help="SHA-256 of what is decided; votes bind to it.")],
+    subject: Annotated[str, typer.Option("--subject", help="In words, for those who decide.")],
+) -> None:
+    """Ask people to decide on something that is no deployment."""
+    order = {
+        "kind": kind.value,
+        "environment": environment,
+        "reference": reference,
+        "digest": digest,
+        "subject": subject,
+    }
+    with connect(context) as client:
+        opened = client.post("/approvals", order)
+    console.print(f"{opened['id']} waits for {opened['waits_for']}", markup=False)
+
+
+def _vote(context: typer.Context, cast: Vote, subject: str, gate: str | None, *, print_signal: bool) -> None:
+    decision, comment = cast.decision.value, cast.comment
     with connect(context) as client:
         approval = find_approval(client, subject, gate)
         if print_signal:
-            ticket = client.post(
-                f"/approvals/{approval}/token", {"decision": decision.value, "comment": comment}
-            )
+            ticket = client.post(f"/approvals/{approval}/token", {"decision": decision, "comment": comment})
             console.print(signal_command(ticket), markup=False)
             return
-        client.post(f"/approvals/{approval}/{decision.value}", {"comment": comment} if comment else {})
-    console.print(f"{decision.value} sent to {approval}")
+        if cast.behalf is not None:
+            order = {"on_behalf_of": cast.behalf, "decision": decision, "comment": comment}
+            client.post(f"/approvals/{approval}/delegated", order)
+        else:
+            client.post(f"/approvals/{approval}/{decision}", {"comment": comment} if comment else {})
+    console.print(f"{decision} sent to {approval}")
 
 
 def find_approval(client: ApiClient, subject: str, gate: str | None) -> str:

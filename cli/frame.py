@@ -33,7 +33,7 @@ class FrameStep(Frozen):
 
 
 class FrameGate(Frozen):
-    """One gate: how many said yes of how many needed, and until when."""
+    """One gate: how many said yes of how many needed, who is missing, and until when."""
 
     id: str
     name: str
@@ -42,6 +42,12 @@ class FrameGate(Frozen):
     expires_at: datetime
     on_expiry: str
     result: str | None = None
+    waits_for: str = ""
+    escalated: bool = False
+    overdue: bool = False
+    reminders: int = 0
+    delegations: tuple[dict[str, Any], ...] = ()
+    voided: tuple[dict[str, Any], ...] = ()
 
 
 class Frame(Frozen):

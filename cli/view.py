@@ -70,6 +70,8 @@ def render(frame: Frame, *, now: datetime, notice: str | None = None) -> Rendera
     rows.add_column()
     rows.add_row("rollout", _headline(frame, now))
     rows.add_row("why", _why(frame))
+    if frame.open_gate is not None and not frame.phase.terminal and (people := _people(frame.open_gate)):
+        rows.add_row("people", people)
     if frame.steps:
         rows.add_row("steps", _steps(frame))
     if frame.plan is not None and (remaining := _remaining(frame, frame.plan, now)):
@@ -108,8 +110,22 @@ def _headline(frame: Frame, now: datetime) -> Text:
 
 
 def _gate_words(gate: FrameGate, now: datetime) -> str:
-    left = duration(gate.expires_at - now)
-    return f" {gate.approvals}/{gate.required} ({left} left → {gate.on_expiry})"
+    left = "waits on" if gate.overdue else f"{duration(gate.expires_at - now)} left → {gate.on_expiry}"
+    return f" {gate.approvals}/{gate.required} ({left})"
+
+
+def _people(gate: FrameGate) -> Text:
+    """Whose approvals are missing, and what has become of some."""
+    text = Text(f"missing: {gate.waits_for}" if gate.waits_for else "")
+    if gate.escalated:
+        text.append("   escalated", "yellow")
+    if gate.reminders:
+        text.append(f"   reminded {gate.reminders}×", QUIET)
+    for each in gate.delegations:
+        text.append(f"   {each['delegator']} → {each['delegate']}", QUIET)
+    if gate.voided:
+        text.append(f"   void, for the plan was changed: {len(gate.voided)}", "yellow")
+    return text
 
 
 def _why(frame: Frame) -> Text:

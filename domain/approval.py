@@ -1,26 +1,14 @@
 """What an approval is about, and what its workflow is given, writes down and answers."""
 
-from enum import StrEnum
-
 from pydantic import Field
 
 from domain.base import Frozen
 from domain.delegation import Delegation
 from domain.events import EventKind
 from domain.gate import GateResult, Poll
-from domain.gate_rule import GateRule
+from domain.gate_rule import GateRule, SubjectKind
 from domain.names import EnvironmentName, TenantId
 from domain.vote import Claims, Refusal
-
-
-class SubjectKind(StrEnum):
-    """What people decide on."""
-
-    DEPLOYMENT = "deployment"
-    AMENDMENT = "amendment"
-    HOTFIX = "hotfix"
-    FREEZE_OVERRIDE = "freeze-override"
-    SCHEMA = "schema"
 
 
 class Subject(Frozen):

@@ -5,6 +5,7 @@ Times are seconds.
 
 import re
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -15,6 +16,16 @@ from domain.roles import Role
 
 Wait = Annotated[float, Field(gt=0, le=90 * 86400)]
 MOST_REMINDERS = 50  # per gate, so that its history stays small however long it waits
+
+
+class SubjectKind(StrEnum):
+    """What people decide on."""
+
+    DEPLOYMENT = "deployment"
+    AMENDMENT = "amendment"
+    HOTFIX = "hotfix"
+    FREEZE_OVERRIDE = "freeze-override"
+    SCHEMA = "schema"
 
 
 class GroupShare(Strict):

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from domain.agent_metrics import AGENT_METRIC_NAMES, AGENT_METRICS
 from domain.base import Strict
-from domain.gate_rule import GateRule, collision
+from domain.gate_rule import GateRule, SubjectKind, collision
 from domain.health import HealthLimits
 from domain.judging import JudgeName, JudgePolicy, MannWhitney, Thresholds
 from domain.metrics import MetricSpec
@@ -145,6 +145,7 @@ class EnvironmentPolicy(Strict):
     strategy: Strategy = Canary()
     arrival: Arrival = Arrival.QUEUE
     gates: tuple[GateRule, ...] = Field(default=(), max_length=20)
+    requests: dict[SubjectKind, GateRule] = Field(default_factory=dict)
     analysis: AnalysisRule = AnalysisRule()
     deadlines: Deadlines = Deadlines()
     failures: FailureBudget = FailureBudget()

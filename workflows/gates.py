@@ -2,10 +2,11 @@
 
 from temporalio import workflow
 
-from domain.approval import ApprovalInput, ApprovalResult, Subject, SubjectKind
+from domain.approval import ApprovalInput, ApprovalResult, Subject
 from domain.console import clip
 from domain.deployment import Cause, CauseKind, Phase
 from domain.gate import GateResult
+from domain.gate_rule import SubjectKind
 from domain.names import approval_id
 from domain.plan import Gate, Plan
 from domain.vote import Decision

@@ -6,9 +6,8 @@ from typing import Self
 from pydantic import BaseModel
 
 from api.links import approval_links
-from domain.approval import SubjectKind
 from domain.delegation import Delegation
-from domain.gate_rule import Escalation, GroupShare, Missing
+from domain.gate_rule import Escalation, GroupShare, Missing, SubjectKind
 from domain.roles import Role
 from domain.vote import RefusedVote, Vote
 from runtime.settings import ApiSettings
