@@ -74,8 +74,7 @@ class Settings(TelemetrySettings):
     database_url: str = Field(
         repr=False,
         pattern=r"^postgresql\+psycopg://",
-        # pragma: allowlist nextline secret
-        description="PostgreSQL as the application's role, `postgresql+psycopg://user:password@host:port/name`.",
+        description="PostgreSQL as the application's role: an SQLAlchemy URL that begins postgresql+psycopg://.",
     )
     temporal_address: str = Field(
         default="127.0.0.1:7233",
