@@ -8,7 +8,7 @@ FOR_TESTS := --disable-plugin KeywordDetector --disable-plugin HexHighEntropyStr
 	--disable-plugin Base64HighEntropyString --disable-plugin BasicAuthDetector
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: install tools demo test test-faults test-races lint bench histories fuzz-api authorisation lock clean
+.PHONY: install tools demo test test-faults test-races lint bench bench-judge bench-judge-scale histories fuzz-api authorisation lock clean
 
 install: $(VENV)/.installed
 
@@ -46,6 +46,12 @@ lint: install
 	git ls-files -z -- ':!tests' ':!requirements.txt' ':!docs/*.svg' | xargs -0 $(BIN)/detect-secrets-hook
 	git ls-files -z -- tests | xargs -0 $(BIN)/detect-secrets-hook $(FOR_TESTS)
 	$(BIN)/python -m tests.advisories
+
+bench-judge: install
+	$(BIN)/python -m bench.judge
+
+bench-judge-scale: install
+	$(BIN)/python -m bench.judge_scale
 
 bench: install
 	$(BIN)/python bench/plan.py

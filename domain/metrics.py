@@ -4,7 +4,7 @@ Providers fill a `JudgeLook` per look. Every look brings only what is new since 
 judge counts nothing twice; what it remembers between looks is its own state (domain.judging).
 
 A measurement that is not there is None. So is one that is not a finite number: judges treat NaN and
-infinities as absent, never as zero and never as good news.
+infinities as absent (and what is beyond 1e100), never as zero and never as good news.
 """
 
 from enum import StrEnum
@@ -16,6 +16,7 @@ from domain.base import Frozen, Strict
 
 MetricName = Annotated[str, Field(min_length=1, max_length=200)]
 Row = tuple[float | None, ...]
+HUGE = 1e100  # no measurement is larger, and what is smaller than its inverse is zero
 
 
 class MetricKind(StrEnum):

@@ -11,7 +11,7 @@ import numpy as np
 
 from domain.judges.evidence import Array
 from domain.judges.signals import BLOCKS
-from domain.metrics import Side
+from domain.metrics import HUGE, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ def rows(side: Side, who: Members, field: str) -> Array | None:
     if not given:
         return None
     table = np.array(given, dtype=np.float64)
-    table[~np.isfinite(table)] = np.nan
+    table[~(np.abs(table) <= HUGE)] = np.nan
+    table[np.abs(table) < 1 / HUGE] = 0.0
     return _in_order(table, side.nodes, who)
 
 
@@ -55,7 +56,7 @@ def buckets(side: Side, who: Members, width: int) -> Array | None:
         return None
     empty = (0.0,) * width
     table = np.array([[empty if cell is None else cell for cell in row] for row in side.buckets])
-    table = np.where(np.isfinite(table) & (table > 0), table, 0.0)
+    table = np.where((table > 1 / HUGE) & (table <= HUGE), table, 0.0)
     found = _in_order(table.reshape(len(side.nodes), -1, width), side.nodes, who)
     return np.nan_to_num(found)
 

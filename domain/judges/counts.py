@@ -14,7 +14,7 @@ import numpy as np
 from domain.judges.evidence import Array, log_mean
 
 STEP: Final = np.log(1.25) / 4  # of the grid of ratios, on a log scale
-STRIDES: Final = np.array([2, 4, 8, 12, 20, 28, 40, 52])  # alternatives, in steps: ×1.12 … ×18
+STRIDES: Final = np.array([4, 8, 12, 16, 24, 40])  # alternatives, in steps: ×1.25 … ×9.3
 BELOW, ABOVE = 130, 130  # the grid's reach in steps to both sides of the tolerance
 PRIOR_EVENTS: Final = 40.0  # events that a measured dispersion must outweigh
 SHARES: Final = np.array([0.02, 0.1, 0.25, 0.5, 0.75])  # alternatives below a floor, as shares of it

@@ -138,17 +138,17 @@ def standardise(series: Array, before: Array, sampling: Array, noise: Noise) -> 
 
 
 def gains(terms: Array, spread: Array, weights: Array) -> Array:
-    """What each bet (last axis) gained over the intervals: Σ λwz − (λw)²/2 with z = e/s, capped at 4.
+    """What each bet (last axis) gained over the intervals: Σ bz − b²/2 with z = e/s capped at 4.
 
     Weights say how much of a lasting difference each term shows, so that the bets match what a real one would
-    look like: its first interval shows more of it than those that follow.
+    look like: its first interval shows more of it than those that follow. No bet b = λw is larger than the
+    cap: more could not be won.
     """
     scores = np.minimum(terms / spread, CAP)
     known = np.isfinite(scores)
     scores, weights = np.where(known, scores, 0.0), np.where(known, weights, 0.0)
-    linear = np.sum(weights * scores, axis=-1)[..., None]
-    square = np.sum(weights**2, axis=-1)[..., None]
-    result: Array = BETS * linear - BETS**2 / 2 * square
+    bets = np.minimum(weights[..., None] * BETS, CAP)
+    result: Array = np.sum(bets * scores[..., None] - bets**2 / 2, axis=-2)
     return result
 
 

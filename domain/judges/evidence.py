@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-FIRST_LOOK: Final = 0.7  # share of the score that is bet on "it was there from the start"
-PLANNED: Final = 0.25  # … on "it begins at one of the planned looks", equally
+FIRST_LOOK: Final = 0.75  # share of the score that is bet on "it was there from the start"
+PLANNED: Final = 0.2  # … on "it begins at one of the planned looks", equally
 NOTHING: Final = -1e9  # the logarithm of nothing, but a number
 CEILING: Final = 690.0  # exp() of more would be no float
 

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from domain.analysis import Doubt, MetricVerdict, Outcome, Verdict, group_scores, overall
 from domain.judges.words import amount
 from domain.judging import JudgePolicy, JudgeState, Thresholds
-from domain.metrics import Direction, JudgeLook, MetricKind, MetricLook, MetricSpec, Row, Side
+from domain.metrics import HUGE, Direction, JudgeLook, MetricKind, MetricLook, MetricSpec, Row, Side
 from domain.windows import quantile
 from domain.wire import Histogram
 
@@ -85,7 +85,7 @@ class _Total:
                 (value, base)
                 for row, exposed in zip(side.values, side.exposure, strict=True)
                 for value, base in zip(row, exposed, strict=True)
-                if _finite(value) and _finite(base)
+                if _finite(value) and _finite(base) and (base or 0.0) > 1 / HUGE
             ]
             return _Total(
                 self.amount + sum(value or 0.0 for value, _ in pairs),
@@ -111,7 +111,7 @@ class _Total:
 
 
 def _finite(value: float | None) -> bool:
-    return value is not None and abs(value) < float("inf")
+    return value is not None and abs(value) <= HUGE
 
 
 def _known(rows: tuple[Row, ...]) -> list[float]:

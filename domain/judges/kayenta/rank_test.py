@@ -5,6 +5,7 @@ which the standardised rank sum of x−μ among (x−μ) ∪ y reaches ±z. Aver
 continuity; the ends are searched with Brent's zeroin as netlib has it, to an *absolute* tolerance of 1e-4.
 """
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from typing import Final
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from domain.judges.evidence import Array
 
@@ -48,17 +48,38 @@ def standardised(shift: float, x: Array, y: Array, *, quantile: float = 0.0, inf
     Raises:
         NoSpread: the variance is zero.
     """
-    both = np.concatenate([x - shift, y])
-    ranks = rankdata(both)
-    _, ties = np.unique(both, return_counts=True)
-    m, k = x.size, y.size
-    number = m + k
-    tied = float(np.sum(ties.astype(float) ** 3 - ties)) / (number * (number - 1))
-    variance = float(m * k / 12 * ((number + 1) - tied) * inflation)
-    if variance <= 0:
-        raise NoSpread("all values are equal")
-    excess = float(np.sum(ranks[:m])) - m * (m + 1) / 2 - m * k / 2
-    return float((excess - np.sign(excess) * 0.5) / np.sqrt(variance) - quantile)
+    return _Ranks(x, y, inflation)(shift) - quantile
+
+
+class _Ranks:
+    """W(μ) for one pair of samples, sorted once."""
+
+    def __init__(self, x: Array, y: Array, inflation: float) -> None:
+        self._x, self._y, self._inflation = np.sort(x), np.sort(y), inflation
+        self._own_ties = _ties(self._x) + _ties(self._y)
+
+    def __call__(self, shift: float) -> float:
+        moved = self._x - shift
+        below = np.searchsorted(self._y, moved, side="left")
+        upto = np.searchsorted(self._y, moved, side="right")
+        m, k = moved.size, self._y.size
+        number = m + k
+        # x ties with y nowhere: then only the ties within each side count.
+        apart = bool(np.array_equal(below, upto))
+        ties = self._own_ties if apart else _ties(np.sort(np.concatenate([moved, self._y])))
+        variance = m * k / 12 * ((number + 1) - ties / (number * (number - 1))) * self._inflation
+        if variance <= 0:
+            raise NoSpread("all values are equal")
+        # The rank sum of x less its least value m(m+1)/2 is the number of pairs in which x is greater.
+        excess = float(below.sum() + upto.sum()) / 2 - m * k / 2
+        return (excess - math.copysign(0.5, excess) * (excess != 0)) / math.sqrt(variance)
+
+
+def _ties(ordered: Array) -> float:
+    """Σ t³ − t over groups of equal values."""
+    edges = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
+    sizes = np.diff(edges).astype(float)
+    return float(np.sum(sizes**3 - sizes))
 
 
 def shift(x: Array, y: Array, *, confidence: float, absolute: bool, inflation: float = 1.0) -> Shift:
@@ -78,9 +99,11 @@ def shift(x: Array, y: Array, *, confidence: float, absolute: bool, inflation: f
     tolerance = ABSOLUTE_TOLERANCE if absolute else RELATIVE_TOLERANCE * max(high - low, 1e-300)
     z = float(ndtri(1 - (1 - confidence) / 2))
 
+    ranks = _Ranks(x, y, inflation)
+
     def end(quantile: float) -> float:
         def reached(place: float) -> float:
-            return standardised(place, x, y, quantile=quantile, inflation=inflation)
+            return ranks(place) - quantile
 
         at_low, at_high = reached(low), reached(high)
         if at_low <= 0:
