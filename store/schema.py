@@ -14,8 +14,10 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 7_146_291_030  # any constant of ours: upgrades of one database run one after the other
 
 
-def upgrade(url: str) -> None:
+def upgrade(url: str, *, to: str | None = None) -> None:
     """Bring the database to the newest version, and its row-level security with it.
+
+    With `to`, to that earlier version only, and without row-level security, which is of the newest tables.
 
     Blocking. Safe to run from several processes at once. Whoever asks is the tables' owner; the roles of
     store.roles must be there.
@@ -27,6 +29,10 @@ def upgrade(url: str) -> None:
             config = Config()
             config.set_main_option("script_location", str(_MIGRATIONS))
             config.attributes["connection"] = connection
+            if to is not None:
+                command.upgrade(config, to)
+                connection.commit()
+                return
             if _newest(config) not in _present(connection):
                 row_security.open_to_owner(connection)
                 command.upgrade(config, "head")

@@ -13,7 +13,7 @@ OLD = sa.text("now() - interval '24 hours 1 second'")
 MANY = 2500
 
 
-async def claim(database: Database, key: str, deployment: str, body: str = "b") -> str:
+async def claim(database: Database, key: str, deployment: str, body: str = "b" * 64) -> str:
     async with database.transaction(TENANT) as session:
         return await idempotency.claim(
             session, TENANT, "ana", key=key, body_digest=body, deployment=deployment
@@ -24,16 +24,16 @@ async def test_a_key_is_good_for_one_body_and_one_day(database: Database) -> Non
     assert await claim(database, "k", "d1") == "d1"
     assert await claim(database, "k", "d2") == "d1"
     with pytest.raises(KeyReused):
-        await claim(database, "k", "d2", body="other")
+        await claim(database, "k", "d2", body="0" * 64)
     async with database.transaction(TENANT) as session:
         await session.execute(sa.update(IdempotencyKeyRow).values(created_at=OLD))
-    assert await claim(database, "k", "d3", body="other") == "d3"
+    assert await claim(database, "k", "d3", body="0" * 64) == "d3"
 
 
 @pytest.mark.finding("7")
 async def test_keys_that_are_never_read_again_go_in_batches(database: Database) -> None:
     rows = [
-        {"tenant": TENANT, "username": "ana", "key": f"k{number}", "body_digest": "b", "deployment": "d"}
+        {"tenant": TENANT, "username": "ana", "key": f"k{number}", "body_digest": "b" * 64, "deployment": "d"}
         for number in range(MANY)
     ]
     async with database.transaction(TENANT) as session:
