@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, update
 
 from domain.errors import Conflict, InvalidInput, NotFound
 from domain.manifest import Files, Manifest
@@ -9,12 +8,10 @@ from domain.node import Node
 from domain.release import Kind, ReleaseRef
 from domain.roles import Role
 from domain.wire import NodeReport
-from store import idempotency, nodes, releases, users
+from store import nodes, releases, users
 from store.bootstrap import bootstrap
 from store.bundles import BundleDirectory
 from store.database import Database
-from store.idempotency import KeyReused
-from store.tables import IdempotencyKeyRow
 from tests.store.conftest import NEW, NODES, OLD, TENANT
 
 NODE = Node(name="node-01", environment="production", address="https://127.0.0.1:7999")
@@ -99,23 +96,6 @@ async def test_releases_are_listed_latest_push_first(database: Database) -> None
         )
     assert item.ref.version == "3.0.0"
     assert {each.ref for each in rest.items} == {OLD, NEW}
-
-
-async def test_an_idempotency_key_finds_what_it_made(database: Database) -> None:
-    async def claim(deployment: str, body: str = "b") -> str:
-        async with database.transaction(TENANT) as session:
-            return await idempotency.claim(
-                session, TENANT, "admin", key="k", body_digest=body, deployment=deployment
-            )
-
-    assert await claim("d1") == "d1"
-    assert await claim("d2") == "d1"
-    with pytest.raises(KeyReused):
-        await claim("d3", "another body")
-    async with database.transaction(TENANT) as session:
-        long_ago = func.now() - func.make_interval(0, 0, 0, 0, 25)
-        await session.execute(update(IdempotencyKeyRow).values(created_at=long_ago))
-    assert await claim("d3", "another body") == "d3"
 
 
 async def test_the_bootstrap_runs_once(database: Database) -> None:
