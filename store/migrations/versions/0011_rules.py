@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 _SLUG = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _USERNAME = "^[a-z0-9][a-z0-9._@-]{1,62}[a-z0-9]$"
