@@ -78,9 +78,6 @@ def attach(metadata: MetaData) -> None:
     metadata.tables["environments"].append_constraint(
         CheckConstraint("position >= 0", name="position_counts")
     )
-    metadata.tables["polls"].append_constraint(
-        CheckConstraint("result IS NULL OR closed_at IS NOT NULL", name="result_closes")
-    )
     metadata.tables["deployments"].append_constraint(
         CheckConstraint("started_at <= finished_at", name="ends_after_start")
     )

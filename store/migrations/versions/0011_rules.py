@@ -38,7 +38,6 @@ def upgrade() -> None:
     for table, name, rule in (
         ("environments", "durations", durations),
         ("environments", "position_counts", "position >= 0"),
-        ("polls", "result_closes", "result IS NULL OR closed_at IS NOT NULL"),
         ("deployments", "ends_after_start", "started_at <= finished_at"),
     ):
         op.create_check_constraint(op.f(f"{table}_{name}_check"), table, rule)
