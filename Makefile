@@ -8,7 +8,7 @@ FOR_TESTS := --disable-plugin KeywordDetector --disable-plugin HexHighEntropyStr
 	--disable-plugin Base64HighEntropyString --disable-plugin BasicAuthDetector
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: install tools demo test test-faults test-races lint bench bench-judge bench-judge-scale histories fuzz-api authorisation lock clean
+.PHONY: install tools demo test test-faults test-races lint bench bench-judge bench-judge-live bench-judge-scale histories fuzz-api authorisation lock clean
 
 install: $(VENV)/.installed
 
@@ -49,6 +49,9 @@ lint: install
 
 bench-judge: install
 	$(BIN)/python -m bench.judge
+
+bench-judge-live: install
+	$(BIN)/python -m bench.judge_live
 
 bench-judge-scale: install
 	$(BIN)/python -m bench.judge_scale

@@ -136,7 +136,7 @@ def main() -> int:
         )
     if not options.only:
         raw = {"seed": SEED, "cpu_seconds": round(time.process_time() - began), "rows": rows}
-        (ROOT / "bench/raw/judge.json").write_text(json.dumps(raw, indent=1) + "\n")
+        (ROOT / "bench/raw/judge.json").write_text(json.dumps(raw, separators=(",", ":")) + "\n")
         judge_report.write(rows, ROOT / "docs")
     problems = [f"{row['scenario']}: {problem}" for row in rows for problem in row["missed"]]
     print(*problems, sep="\n")

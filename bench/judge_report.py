@@ -113,7 +113,8 @@ def alarms(rows: Rows, path: Path) -> None:
     axes.axvline(5, color="black", linewidth=0.8, linestyle=":")
     axes.set_xlim(0, 100)
     axes.set_xlabel("harmless rollouts in which the judge fails some metric, % (dotted: 5 %)")
-    axes.legend(loc="lower right", frameon=False)
+    axes.margins(y=0.01)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
     _save(figure, path)
 
 

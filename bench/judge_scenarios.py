@@ -125,7 +125,7 @@ EFFECTS = (
     _effect("errors ×10", "errors", 10.0, 99.0, 1),
     _effect("errors ×10, harsh", "errors", 10.0, 99.0, 1, shocks=True),
     _effect("cpu +10 %", "cpu", 1.1),
-    _effect("cpu +50 %", "cpu", 1.5, 98.0, 2),
+    _effect("cpu +50 %", "cpu", 1.5, 99.0, 2),
     _effect("cpu ×2", "cpu", 2.0, 99.0, 1),
     _effect("memory +10 %", "memory", 1.1),
     _effect("memory +50 %", "memory", 1.5, 99.0, 1),

@@ -1,0 +1,185 @@
+"""A look from samples to verdict: what is new counts once, history calibrates, a restart loses nothing."""
+
+import numpy as np
+import pytest
+
+from activities.comparison import compare, is_first, read_from
+from domain.analysis import Doubt, Outcome
+from domain.judging import LookMemory
+from domain.messages import AnalysisInput, Look
+from domain.policy import AnalysisRule
+from domain.wire import Histogram, Sample, Samples
+
+CANARY, BASELINE = ("c1", "c2", "c3"), ("b1", "b2", "b3")
+OLD, NEW = "1.0.0", "2.0.0"
+CHANGED = 400.0  # when the canary nodes were changed; their clocks differ, see `skew`
+RULE = AnalysisRule(duration=300, interval=30)
+BOUNDS = tuple((0.002 * 1.5 ** np.arange(16)).tolist())
+
+
+def request(**facts):
+    usual = {
+        "tenant": "acme",
+        "environment": "production",
+        "deployment": "d1",
+        "analysis": "analysis-d1-1",
+        "wave": 1,
+        "module": "greeter",
+        "canary": CANARY,
+        "baseline": BASELINE,
+        "canary_version": NEW,
+        "rule": RULE,
+        "subject": "wave 1",
+    }
+    return AnalysisInput(**{**usual, **facts})
+
+
+class Fleet:
+    """Nodes that sample once a second, twenty requests each, on clocks of their own."""
+
+    def __init__(self, *, failing=0.0, slower=1.0):
+        self.skew = {name: 37.0 * index for index, name in enumerate((*CANARY, *BASELINE))}
+        rng = np.random.default_rng(3)
+        self.samples = {
+            name: self._samples(
+                name, rng, failing if name in CANARY else 0.0, slower if name in CANARY else 1.0
+            )
+            for name in self.skew
+        }
+
+    def _samples(self, name, rng, failing, slower):
+        found, counts = [], {}
+        for second in range(800):
+            new = name in CANARY and second >= CHANGED
+            key = "2:1" if new else "1:1"
+            total = counts.setdefault(
+                key, {"requests": 0, "errors": 0, "cpu": 0.0, "bins": np.zeros(len(BOUNDS) + 1)}
+            )
+            total["requests"] += 20
+            total["errors"] += rng.binomial(20, failing) if new else 0
+            total["cpu"] += 0.3 * np.exp(0.05 * rng.standard_normal())
+            waits = 0.01 * (slower if new else 1.0) * np.exp(0.4 * rng.standard_normal(20))
+            total["bins"] += np.histogram(waits, [0, *BOUNDS, np.inf])[0]
+            upto = np.cumsum(total["bins"])
+            found.append(
+                Sample(
+                    at=second + self.skew[name],
+                    version=NEW if new else OLD,
+                    instance=key,
+                    probe_ok=True,
+                    cpu_seconds=total["cpu"],
+                    memory_bytes=50e6,
+                    requests=total["requests"],
+                    errors=total["errors"],
+                    latency=Histogram(bounds=BOUNDS, counts=tuple(upto[:-1]), count=upto[-1], total=1.0),
+                )
+            )
+        return found
+
+    def answer(self, at, since, silent=()):
+        """What the nodes answer at a moment, each on its own clock, when asked for what is newer."""
+        return {
+            name: None
+            if name in silent
+            else Samples(
+                node=name,
+                module="greeter",
+                now=at + self.skew[name],
+                samples=tuple(
+                    sample for sample in self.samples[name] if since[name] < sample.at <= at + self.skew[name]
+                ),
+            )
+            for name in self.samples
+        }
+
+
+def looks(fleet, *, number=6, rule=RULE, silent=lambda look: ()):
+    """Judge so many looks that begin ten seconds after the change; memory goes through JSON in between."""
+    memory, said = None, []
+    asked = request(rule=rule)
+    for index in range(1, number + 1):
+        look = Look(analysis=asked, number=index, seconds=30.0 * index)
+        at = CHANGED + 10 + look.seconds
+        since = read_from(look, memory, at - look.seconds - 300.0)
+        compared = compare(look, fleet.answer(at, since, silent(index)), memory, at)
+        memory = LookMemory.model_validate_json(compared.memory.model_dump_json())
+        said.append(compared)
+    return said
+
+
+def counted(compared):
+    return [
+        sum(
+            value
+            for row in next(m for m in each.judged.look.metrics if m.spec.name == "errors").canary.exposure
+            for value in row
+            if value is not None
+        )
+        for each in compared
+    ]
+
+
+def test_every_request_is_counted_once_whatever_the_clocks():
+    assert counted(looks(Fleet())) == [3 * 20 * 30.0] * 6
+
+
+def test_the_first_look_learns_from_what_was_before_the_change():
+    said = looks(Fleet(), number=2)
+    first = next(m for m in said[0].judged.look.metrics if m.spec.name == "cpu")
+    second = next(m for m in said[1].judged.look.metrics if m.spec.name == "cpu")
+    assert first.history_canary.intervals == first.history_baseline.intervals == 240
+    measured = [value for row in first.history_canary.values for value in row if value is not None]
+    assert len(measured) > 3 * 120
+    assert np.isclose(np.mean(measured), 0.3, rtol=0.02)
+    assert second.history_canary.intervals == 0
+    assert is_first(None)
+    assert not is_first(said[0].memory)
+
+
+def test_a_harmless_release_passes_and_a_bad_one_fails():
+    assert looks(Fleet())[-1].verdict.outcome is Outcome.PASS
+    slow = looks(Fleet(slower=1.5))[0].verdict
+    assert slow.outcome is Outcome.FAIL
+    assert "latency" in slow.reason
+    assert looks(Fleet(failing=0.02))[0].verdict.outcome is Outcome.FAIL
+
+
+def test_a_node_that_is_silent_for_one_look_is_read_up_afterwards():
+    said = looks(Fleet(), silent=lambda look: ("c1",) if look == 3 else ())
+    assert counted(said) == [1800.0, 1800.0, 1200.0, 2400.0, 1800.0, 1800.0]
+
+
+def test_a_canary_that_does_not_answer_is_an_outage():
+    said = looks(Fleet(), number=2, silent=lambda look: CANARY)
+    assert (said[-1].verdict.outcome, said[-1].verdict.doubt) == (Outcome.INCONCLUSIVE, Doubt.PROVIDER_DOWN)
+    late = looks(Fleet(), silent=lambda look: CANARY if look == 1 else ())
+    assert late[-1].verdict.outcome is Outcome.PASS
+
+
+def test_a_baseline_that_runs_the_release_is_none():
+    fleet = Fleet()
+    fleet.samples["b1"] = [each.model_copy(update={"version": NEW}) for each in fleet.samples["b1"]]
+    verdict = looks(fleet, number=1)[0].verdict
+    assert (verdict.outcome, verdict.doubt) == (Outcome.INCONCLUSIVE, Doubt.BASELINE_BAD)
+    assert "b1" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("judge", "of_one_bad_metric"),
+    [("threshold", Outcome.FAIL), ("mann-whitney", Outcome.INCONCLUSIVE)],  # a score of 80 is marginal
+)
+def test_the_other_judges_read_the_same_looks(judge, of_one_bad_metric):
+    rule = RULE.model_copy(update={"judge": judge})
+    assert looks(Fleet(), rule=rule)[-1].verdict.outcome is Outcome.PASS
+    assert looks(Fleet(slower=6.0), rule=rule)[-1].verdict.outcome is of_one_bad_metric
+
+
+def test_traffic_that_should_be_even_and_is_not_is_no_comparison():
+    fleet = Fleet()
+    for name in BASELINE:
+        fleet.samples[name] = [
+            each.model_copy(update={"requests": each.requests * 3}) for each in fleet.samples[name]
+        ]
+    even = RULE.model_copy(update={"traffic": "even"})
+    assert looks(fleet, rule=even)[-1].verdict.doubt is Doubt.SAMPLE_RATIO
+    assert looks(fleet, rule=RULE)[-1].verdict.doubt is None
