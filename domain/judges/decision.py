@@ -39,7 +39,7 @@ def decide(spec: MetricSpec, finding: Finding, context: Context, failed: str | N
             "baseline": usual,
             "limit": None if usual is None else usual * _limit(spec),
             "estimate": finding.estimate,
-            "ratio": Interval(low=finding.low, high=finding.high, level=1.0 - context.alpha),
+            "ratio": Interval(low=finding.low, high=finding.high, level=1.0 - 2.0 * context.alpha),
             "evidence": odds(finding.against),
             "needed": 1.0 / context.alpha,
             "certificate": certificate,

@@ -167,8 +167,10 @@ def weights(shows: Array, phi: Array, *, begins: bool) -> Array:
 def band(precision: float, unit: float, alpha: float) -> float:
     """Half the width of a one-sided confidence sequence, times the precision.
 
-    The normal-mixture boundary √((V+ρ)·ln((V+ρ)/(4ρα²)) + …) of Robbins (1970) in the form of Howard et al.
-    (2021), eq. 14, for intrinsic time V; ρ is tuned to 30 intervals of the given information.
+    The normal-mixture boundary √(2(V+ρ)·ln(1 + √((V+ρ)/ρ)/(2α))) of Robbins (1970), in the one-sided form of
+    Howard, Ramdas, McAuliffe and Sekhon (2021), for intrinsic time V; ρ is tuned to 30 intervals of the given
+    information.
     """
     rho = 2.5 * unit
-    return float(np.sqrt((precision + rho) * np.log((precision + rho) / (4.0 * rho * alpha**2) + 1.0)))
+    spread = np.sqrt((precision + rho) / rho)
+    return float(np.sqrt(2.0 * (precision + rho) * np.log1p(spread / (2.0 * alpha))))

@@ -133,6 +133,7 @@ def _missing(
     the tolerance".
     """
     events = float(stream.canary[0] + stream.baseline[0])
+    spent = context.minutes(context.seen)
     lacking = max(0.0, context.needed + np.log(counts.STRIDES.size) - max(certified, 0.0))
     n, m = float(stream.canary_exposure[0]), float(stream.baseline_exposure[0])
     if n <= 0 or m <= 0:
@@ -140,6 +141,25 @@ def _missing(
     harmless, limit = n / (n + m), (1 + spec.tolerance) * n / ((1 + spec.tolerance) * n + m)
     per_event = harmless * np.log(harmless / limit) + (1 - harmless) * np.log((1 - harmless) / (1 - limit))
     wanted = float(lacking * psi / per_event)
-    spent = context.minutes(context.seen)
     minutes = wanted / events * spent if events > 0 and spent > 0 else None
+    by_floor = _minutes_to_floor(spec, stream, psi, context)
+    if by_floor is not None and (minutes is None or by_floor < minutes):
+        return None, by_floor
     return wanted, minutes
+
+
+def _minutes_to_floor(spec: MetricSpec, stream: CountStream, psi: float, context: Context) -> float | None:
+    """Minutes until the canary's own events prove it below the floor, if it goes on as it does.
+
+    Its share so far is taken as the truth; None where there is no floor or the share is not well below it.
+    """
+    happened, exposure = float(stream.canary[0]), float(stream.canary_exposure[0])
+    if spec.floor is None or exposure <= 0 or happened / exposure > spec.floor / 2:
+        return None
+    share = spec.kind is MetricKind.RATIO
+    gained = counts.below_floor(spec.floor, np.array(happened), np.array(exposure), share=share) / psi
+    per_exposure = float(np.max(gained)) / exposure
+    if per_exposure <= 0:
+        return None
+    lacking = context.needed + float(np.log(counts.SHARES.size)) - float(np.max(gained))
+    return max(0.0, lacking / per_exposure) / exposure * context.minutes(context.seen)

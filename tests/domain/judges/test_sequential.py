@@ -195,6 +195,8 @@ def test_zero_errors_on_both_sides_pass_by_the_floor_and_not_before():
 
     few, _ = judge(POLICY, None, one_look(RATIO, *sides(10.0)))
     assert (few.outcome, few.doubt) == (Outcome.INCONCLUSIVE, Doubt.UNDERPOWERED)
+    wanted = few.metrics[0].needs.minutes
+    assert 10 < wanted < 30  # about 1,200 requests at 60 a minute
     many, _ = judge(POLICY, None, one_look(RATIO, *sides(500.0)))
     assert many.outcome is Outcome.PASS
     assert "below the floor of 0.5 %" in many.reason

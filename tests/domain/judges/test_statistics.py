@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import betaln
 
-from domain.judges import counts, drift, signals
+from domain.judges import counts, drift, signals, split
 from domain.judges.evidence import begin, log_mean, restart_weight, restarted, restarted_evidence, unspent
 from domain.judges.streams import CountStream, LevelStream
+from domain.metrics import JudgeLook
 
 ALPHA = 0.05
 NEEDED = math.log(1 / ALPHA)
@@ -214,6 +215,15 @@ def test_the_band_covers_the_truth_at_the_end():
     assert np.mean(stream.estimate - width > 0.1) <= ALPHA
 
 
+def test_the_band_is_near_the_two_sided_normal_mixture():
+    """confseq's normal mixture at v = v_opt = 100 and 5 % is 30.352; one side at 2.5 % is barely wider."""
+    rho = 100 / (-2 * math.log(0.05) + math.log(1 - 2 * math.log(0.05)))
+    assert math.isclose(
+        math.sqrt((100 + rho) * math.log((100 + rho) / (rho * 0.05**2))), 30.352, abs_tol=0.002
+    )
+    assert 30.352 <= drift.band(100.0, rho / 2.5, 0.025) < 30.352 * 1.005
+
+
 def test_calibration_sees_correlation_long_memory_and_lasting_differences():
     rng = np.random.default_rng(9)
     white, red = (drift.learn(autoregressive(rng, 500, 120, phi), np.zeros((500, 120))) for phi in (0.0, 0.8))
@@ -279,3 +289,41 @@ def test_one_bad_node_is_no_regression_in_the_smallest_of_all_tests():
         worst = np.maximum(worst, each.min(axis=1))
     assert np.all(each[:, 0] > 100)
     assert never_above(int(np.sum(worst >= NEEDED)), runs, ALPHA)
+
+
+# The sample-ratio test.
+
+
+def split_alarms(share, intended, runs=60):
+    rng = np.random.default_rng(11)
+    alarms = 0
+    for _ in range(runs):
+        stored: dict = {}
+        reason = ""
+        for number in range(1, 13):
+            total = rng.poisson(3000)
+            mine = rng.binomial(total, share)
+            asked = JudgeLook(
+                number=number,
+                start=0,
+                end=1,
+                step=1,
+                expected_share=intended,
+                canary_requests=mine,
+                baseline_requests=total - mine,
+            )
+            reason, stored = split.follow(asked, stored, 12)
+        alarms += bool(reason)
+    return alarms
+
+
+def test_the_split_is_questioned_when_it_is_wrong_and_not_when_it_is_right():
+    assert split_alarms(0.3, 0.3) == 0
+    assert split_alarms(0.31, 0.3) == 0  # within the margin: requests come in bursts
+    assert split_alarms(0.4, 0.3) == 60
+    assert split_alarms(0.2, 0.3) == 60
+
+
+def test_without_an_intended_split_nothing_is_questioned():
+    asked = JudgeLook(number=1, start=0, end=1, step=1, canary_requests=1.0, baseline_requests=1e6)
+    assert split.follow(asked, {}, 12) == ("", {})
