@@ -12,7 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from api.identity import Caller as Caller  # noqa: PLC0414 - routes name both from here
 from api.identity import Standings
 from api.limits import Limited
-from api.services import Hands
+from api.services import Hands, services_of
 from api.tenancy import refuse_own, resolve
 from domain.errors import Forbidden, Unauthenticated
 from domain.identity import PasswordChangeRequired
@@ -37,6 +37,20 @@ async def _caller(
     note_about(tenant=caller.tenant, **_objects(request))
     request.state.caller = caller  # for the audit trail, should the request be refused
     return caller
+
+
+async def still_allowed(request: Request) -> None:
+    """Ask again about whoever asked for something that lasts, such as a stream.
+
+    Raises:
+        Unauthenticated: the token has expired, or was revoked.
+        Forbidden: the tenant is suspended, or the person is another's by now.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    bearer = HTTPAuthorizationCredentials(scheme=scheme, credentials=token) if token else None
+    standings: Standings = request.app.state.standings
+    hands = services_of(request)
+    await resolve(hands, await standings.caller(hands, _token(bearer)), request)
 
 
 def _objects(request: Request) -> dict[str, str]:

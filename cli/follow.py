@@ -21,6 +21,7 @@ from cli.sse import ServerEvent
 from domain.base import Frozen
 from domain.deployment import Phase
 
+AUTHORIZATION_ENDED = "authorization.ended"
 REDRAW_GAP = 0.2  # seconds: never more often, however many events come
 POLL_WITH_STREAM = 10.0  # seconds: a stream that lost an event must not leave the picture wrong for ever
 POLL_WITHOUT_STREAM = 2.0
@@ -99,6 +100,8 @@ class EventStream:
             with self._client.events(self._path, after=self._last_id) as events:
                 self.connected = True
                 for event in events:
+                    if event.event == AUTHORIZATION_ENDED:
+                        return  # the next connection signs in again, or says why not
                     self._last_id = event.id or self._last_id
                     self._events.put(event)
         finally:

@@ -11,6 +11,7 @@ from cli import (
     approvals,
     audit,
     deployments,
+    events,
     fleet,
     freezes,
     groups,
@@ -63,7 +64,20 @@ def agent(
     raise typer.Exit(run_agent(["--config", str(config)]))
 
 
-for room in (deployments, rollbacks, approvals, fleet, freezes, people, groups, audit, stack, tenants, demo):
+for room in (
+    deployments,
+    rollbacks,
+    approvals,
+    fleet,
+    freezes,
+    people,
+    groups,
+    audit,
+    events,
+    stack,
+    tenants,
+    demo,
+):
     room.register(app)
 releases.register(module_app)
 app.add_typer(module_app, name="module", help="Releases: make, sign, push.")

@@ -352,6 +352,7 @@ class EventRow(Table):
         CheckConstraint("(deployment IS NULL) <> (approval IS NULL)", name="one_home"),
         Index(None, "tenant", "deployment", "id"),
         Index(None, "tenant", "approval", "id"),
+        Index(None, "tenant", "transaction", "id"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -362,6 +363,9 @@ class EventRow(Table):
     kind: Mapped[str]
     at: Mapped[datetime] = mapped_column(server_default=NOW)
     payload: Mapped[Json]
+    transaction: Mapped[int] = mapped_column(
+        BigInteger, server_default=text("(pg_current_xact_id()::text::bigint)")
+    )
 
 
 class IdempotencyKeyRow(Table):

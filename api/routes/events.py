@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from api.access import Viewer
+from api.access import Viewer, still_allowed
 from api.services import Hands
-from domain.errors import InvalidInput
+from domain.errors import HotswapError, InvalidInput
 from store import deployments, events
 from store.database import Database
 from store.records import StoredEvent
@@ -19,6 +19,8 @@ from store.records import StoredEvent
 router = APIRouter(prefix="/deployments", tags=["deployments"])
 
 LOOK_EVERY: Final = 0.5  # seconds between two looks at the store
+ASK_EVERY: Final = 5.0  # seconds between two looks whether the reader may still read
+ENDED: Final = "authorization.ended"
 KEEP_ALIVE: Final = 15  # seconds of silence after which a comment is sent
 
 
@@ -31,9 +33,13 @@ async def stream(
     deployment: str,
     caller: Viewer,
     hands: Hands,
+    request: Request,
     last_event_id: Annotated[str | None, Header(max_length=20)] = None,
 ) -> Response:
-    """All events from the one after Last-Event-ID on, as they happen; ends with the deployment."""
+    """All events from the one after Last-Event-ID on, as they happen; ends with the deployment.
+
+    It ends too, with an event `authorization.ended`, when the token expires or is revoked meanwhile.
+    """
     cursor = _cursor(last_event_id)
     async with hands.database.transaction(caller.tenant) as session:
         stored = await deployments.get(session, caller.tenant, deployment)
@@ -41,13 +47,32 @@ async def stream(
     if stored.phase.terminal and not waiting and last_event_id is not None:
         return Response(status_code=HTTPStatus.NO_CONTENT)  # tells a browser not to come back
     found = _follow(hands.database, caller.tenant, deployment, cursor)
-    return EventSourceResponse(found, ping=KEEP_ALIVE, headers={"Cache-Control": "no-store"})
+    watched = _while_allowed(found, request)
+    return EventSourceResponse(watched, ping=KEEP_ALIVE, headers={"Cache-Control": "no-store"})
+
+
+async def _while_allowed(
+    found: AsyncIterator[ServerSentEvent | None], request: Request
+) -> AsyncIterator[ServerSentEvent]:
+    """The same, for as long as whoever asked may still see it."""
+    loop = asyncio.get_running_loop()
+    checked = loop.time()
+    async for event in found:
+        if loop.time() - checked >= ASK_EVERY:
+            checked = loop.time()
+            try:
+                await still_allowed(request)
+            except HotswapError as error:
+                yield ServerSentEvent(event=ENDED, data=json.dumps({"code": error.code}))
+                return
+        if event is not None:
+            yield event
 
 
 async def _follow(
     database: Database, tenant: str, deployment: str, cursor: int
-) -> AsyncIterator[ServerSentEvent]:
-    """Event after event, until the deployment has ended and none is left.
+) -> AsyncIterator[ServerSentEvent | None]:
+    """Event after event, until the deployment has ended and none is left; None after a look for nothing.
 
     The phase is read before the events: an end that is seen has its events in the store already.
     """
@@ -62,6 +87,7 @@ async def _follow(
         if over and not found:
             return
         if not found:
+            yield None
             await asyncio.sleep(LOOK_EVERY)
 
 
