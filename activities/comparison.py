@@ -12,7 +12,7 @@ from domain.judges.registry import judge
 from domain.judging import JudgedLook, LookMemory
 from domain.messages import AnalysisInput, Look
 from domain.metrics import JudgeLook
-from domain.wire import Samples
+from domain.wire import Sample, Samples
 
 OVERLAP: Final = 15.0  # seconds read again, so that the first increment of a look has its beginning
 HISTORY_INTERVALS: Final = 240
@@ -44,11 +44,12 @@ def read_from(look: Look, memory: LookMemory | None, earliest: float) -> dict[st
         earliest: when the analysis began, on the slowest clock that a node may have.
     """
     request, cursors = look.analysis, memory.cursors if memory else {}
+    shift = request.rule.clock_shift if request.rule.against == "before" else 0.0
     if is_first(memory):
         earliest -= _history_seconds(request)
         cursors = {}
-    names = (*request.canary, *request.baseline)
-    return {name: cursors[name] - OVERLAP if name in cursors else earliest for name in names}
+    names = request.canary if shift else (*request.canary, *request.baseline)
+    return {name: (cursors[name] - OVERLAP if name in cursors else earliest) - shift for name in names}
 
 
 def compare(look: Look, found: Found, memory: LookMemory | None, now: float) -> Compared:
@@ -63,21 +64,34 @@ def compare(look: Look, found: Found, memory: LookMemory | None, now: float) -> 
     request, policy = look.analysis, look.analysis.rule.judge_policy()
     parts = interval_count(request.rule.interval)
     cursors = dict(memory.cursors) if memory else {}
-    nodes = {}
+    shift = request.rule.clock_shift
+    nodes, before = {}, {}
     for name, samples in found.items():
         if samples is None:
-            nodes[name] = silent(name, parts)
+            nodes[name] = before[name] = silent(name, parts)
             continue
         start = cursors.get(name, samples.now - look.seconds)
         end = max(samples.now, start + 1e-3)
         version = request.canary_version if name in request.canary else None
         nodes[name] = cut(name, samples.samples, version=version, start=start, end=end, parts=parts)
+        old = _old(request, samples)
+        before[name] = cut(name, old, version=None, start=start - shift, end=end - shift, parts=parts)
         cursors[name] = end
-    past = _past(request, found) if is_first(memory) else {}
-    asked = _judge_look(look, nodes, past, now)
+    past = _past(request, found, 0.0) if is_first(memory) else {}
+    if request.rule.against == "before":
+        further = _past(request, found, shift) if is_first(memory) else {}
+        groups = Groups(request.canary, request.canary, nodes, before, past, further)
+    else:
+        groups = Groups(request.canary, request.baseline, nodes, nodes, past, past)
+    asked = _judge_look(look, groups, now)
     verdict, state = judge(policy, memory.state if memory else None, asked)
     kept = LookMemory(state=state, cursors=cursors)
     return Compared(verdict, JudgedLook(policy=policy, look=asked), kept)
+
+
+def _old(request: AnalysisInput, samples: Samples) -> list[Sample]:
+    """What a node sampled under any release but the one that is judged."""
+    return [each for each in samples.samples if each.version != request.canary_version]
 
 
 def _history_seconds(request: AnalysisInput) -> float:
@@ -87,18 +101,17 @@ def _history_seconds(request: AnalysisInput) -> float:
     return min(most, HISTORY_INTERVALS * step)
 
 
-def _past(request: AnalysisInput, found: Found) -> dict[str, NodeIntervals]:
+def _past(request: AnalysisInput, found: Found, shift: float) -> dict[str, NodeIntervals]:
     """What the same nodes did before the change, in intervals of the same length, at the same times.
 
-    The time before the change ends where the first canary node ended its old release.
+    The time before the change ends where the first canary node ended its old release; `shift` seconds earlier
+    for what a comparison with the time before is calibrated against.
     """
     changed = []
     for samples in (found[name] for name in request.canary):
-        old = (
-            [each.at for each in samples.samples if each.version != request.canary_version] if samples else []
-        )
+        old = _old(request, samples) if samples is not None else []
         if samples is not None and old:
-            changed.append(samples.now - max(old))
+            changed.append(samples.now - old[-1].at)
     if not changed:
         return {}
     step = request.rule.interval / interval_count(request.rule.interval)
@@ -106,23 +119,38 @@ def _past(request: AnalysisInput, found: Found) -> dict[str, NodeIntervals]:
     past = {}
     for name, samples in found.items():
         if samples is not None:
-            end = samples.now - age
+            end = samples.now - age - shift
             start = end - number * step
-            past[name] = cut(name, samples.samples, version=None, start=start, end=end, parts=number)
+            past[name] = cut(name, _old(request, samples), version=None, start=start, end=end, parts=number)
     return past
 
 
-def _judge_look(
-    look: Look, nodes: Mapping[str, NodeIntervals], past: Mapping[str, NodeIntervals], now: float
-) -> JudgeLook:
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Both sides: who they are, what they did in this look, what they did before the change."""
+
+    canary: tuple[str, ...]
+    baseline: tuple[str, ...]
+    canary_now: Mapping[str, NodeIntervals]
+    baseline_now: Mapping[str, NodeIntervals]
+    canary_past: Mapping[str, NodeIntervals]
+    baseline_past: Mapping[str, NodeIntervals]
+
+
+def _group(names: Sequence[str], of: Mapping[str, NodeIntervals]) -> list[NodeIntervals]:
+    return [of[name] for name in names] if all(name in of for name in names) else []
+
+
+def _judge_look(look: Look, groups: Groups, now: float) -> JudgeLook:
     request = look.analysis
-
-    def group(names: Sequence[str], of: Mapping[str, NodeIntervals]) -> list[NodeIntervals]:
-        return [of[name] for name in names] if all(name in of for name in names) else []
-
-    canary, baseline = group(request.canary, nodes), group(request.baseline, nodes)
+    canary = _group(groups.canary, groups.canary_now)
+    baseline = _group(groups.baseline, groups.baseline_now)
     metrics = agent_metrics.metric_looks(
-        request.rule.metrics, canary, baseline, group(request.canary, past), group(request.baseline, past)
+        request.rule.metrics,
+        canary,
+        baseline,
+        _group(groups.canary, groups.canary_past),
+        _group(groups.baseline, groups.baseline_past),
     )
     if not any(node.samples for node in canary):
         gone = {"provider_down": "no canary node answers with samples"}
@@ -133,7 +161,7 @@ def _judge_look(
         end=now,
         metrics=metrics,
         groups=(canary, baseline),
-        even=request.rule.traffic == "even",
+        even=request.rule.traffic == "even" and request.rule.against == "concurrent",
     )
     fault = agent_metrics.overlap(baseline, request.canary_version)
     return asked.model_copy(update={"baseline_fault": fault})

@@ -21,6 +21,9 @@ from domain.strategy import BlueGreen, Canary, Direct, Rolling, Strategy
 Duration = Annotated[float, Field(gt=0, le=90 * 86400)]
 
 
+AGENTS_REMEMBER = 840.0  # seconds of samples per release, at one a second
+
+
 class AnalysisRule(Strict):
     """How a wave is judged after it was changed.
 
@@ -30,6 +33,9 @@ class AnalysisRule(Strict):
         alpha: the chance of a wrong fail, and of a wrong pass, over all looks and metrics of a wave.
         duration: how long to look; interval: how often; warm_up: what to leave out after the switch.
         metrics: what of the agents' metrics is judged, and how strictly.
+        against: concurrent: nodes that have not changed yet, over the same minutes. before: the same nodes
+            before the change, at a fixed shift of the clock that is as long as the analysis may take. For
+            fleets without two nodes that are alike; what changes by itself is then blamed on the release.
         traffic: "even" where every node should get as many requests as any other: then the split is tested
             first; "any" where nothing is known about it.
         extensions: how many further durations an inconclusive analysis may take.
@@ -45,6 +51,7 @@ class AnalysisRule(Strict):
     extensions: int = Field(default=1, ge=0, le=100)
     on_inconclusive: Literal["hold", "rollback"] = "hold"
     metrics: tuple[MetricSpec, ...] = Field(default=AGENT_METRICS, max_length=50)
+    against: Literal["concurrent", "before"] = "concurrent"
     traffic: Literal["any", "even"] = "any"
     thresholds: Thresholds = Thresholds()
     health: HealthLimits = HealthLimits()
@@ -55,6 +62,11 @@ class AnalysisRule(Strict):
     def _fits(self) -> Self:
         if self.interval > self.duration:
             raise ValueError("interval must not be longer than duration")
+        if self.against == "before" and self.clock_shift > AGENTS_REMEMBER:
+            raise ValueError(
+                f"against: agents remember {AGENTS_REMEMBER:.0f} s, and duration, extensions and warm_up "
+                f"together need {self.clock_shift:.0f} s of the time before the change"
+            )
         names = [spec.name for spec in self.metrics]
         if len(names) != len(dict.fromkeys(names)):
             raise ValueError("metrics: a name occurs twice")
@@ -63,6 +75,11 @@ class AnalysisRule(Strict):
             known = ", ".join(AGENT_METRIC_NAMES)
             raise ValueError(f"metrics: agents do not measure {', '.join(unknown)}; known are {known}")
         return self
+
+    @property
+    def clock_shift(self) -> float:
+        """Seconds between a moment of the analysis and the one before the change that it is compared with."""
+        return self.duration * (1 + self.extensions) + self.warm_up + self.interval
 
     def judge_policy(self) -> JudgePolicy:
         """The part of the rule that a judge needs."""

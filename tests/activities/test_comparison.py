@@ -89,7 +89,7 @@ class Fleet:
                     sample for sample in self.samples[name] if since[name] < sample.at <= at + self.skew[name]
                 ),
             )
-            for name in self.samples
+            for name in since
         }
 
 
@@ -183,3 +183,38 @@ def test_traffic_that_should_be_even_and_is_not_is_no_comparison():
     even = RULE.model_copy(update={"traffic": "even"})
     assert looks(fleet, rule=even)[-1].verdict.doubt is Doubt.SAMPLE_RATIO
     assert looks(fleet, rule=RULE)[-1].verdict.doubt is None
+
+
+BEFORE = AnalysisRule(duration=90, interval=30, warm_up=0, extensions=0, against="before")
+
+
+def test_the_same_nodes_before_the_change_are_a_baseline_too():
+    said = looks(Fleet(), number=3, rule=BEFORE)
+    metrics = {each.spec.name: each for each in said[0].judged.look.metrics}
+    assert metrics["cpu"].baseline.nodes == metrics["cpu"].canary.nodes == CANARY
+    assert counted(said) == [1800.0] * 3
+    past = [sum(value or 0.0 for value in row) for row in metrics["errors"].baseline.exposure]
+    assert past == [600.0] * 3
+    assert said[-1].verdict.outcome is Outcome.PASS
+    assert looks(Fleet(slower=1.5), number=3, rule=BEFORE)[-1].verdict.outcome is Outcome.FAIL
+    assert looks(Fleet(failing=0.05), number=3, rule=BEFORE)[-1].verdict.outcome is Outcome.FAIL
+
+
+def test_what_agents_do_not_remember_is_no_baseline():
+    with pytest.raises(ValueError, match="agents remember 840 s"):
+        AnalysisRule(duration=600, interval=30, against="before")
+
+
+def test_an_earlier_attempt_at_the_same_release_is_no_history():
+    fleet = Fleet()
+    for name in CANARY:
+        fleet.samples[name] = [
+            each.model_copy(update={"version": NEW, "cpu_seconds": each.cpu_seconds * 9, "instance": "9:9"})
+            if 300 <= each.at - fleet.skew[name] < 350
+            else each
+            for each in fleet.samples[name]
+        ]
+    first = looks(fleet, number=1)[0]
+    cpu = next(m for m in first.judged.look.metrics if m.spec.name == "cpu")
+    measured = [value for row in cpu.history_canary.values for value in row if value is not None]
+    assert max(measured) < 0.4
