@@ -41,7 +41,9 @@ class DatabaseFreezes(Freezes):
 async def freeze_of(database: Database, question: FreezeQuestion) -> Freeze | None:
     """The freeze that holds a deployment at a moment, as the store has it now."""
     async with database.transaction(question.tenant) as session:
-        return await freezes.at(session, question.tenant, question.environment, question.at)
+        return await freezes.holding(
+            session, question.tenant, question.environment, question.deployment, question.at
+        )
 
 
 async def present_freeze(database: Database, order: NodesOrder) -> Freeze | None:

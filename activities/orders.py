@@ -26,7 +26,9 @@ from domain.messages import (
     RevertOrder,
     RollbackInput,
     RollbackTargets,
+    Successor,
     TokenCheck,
+    Withdrawal,
 )
 
 
@@ -143,6 +145,16 @@ class Records(ABC):
     @abstractmethod
     async def save_poll(self, record: PollRecord) -> None:
         """Write a gate with its votes as they stand, and the event that tells why, once per key."""
+
+    @activity.defn
+    @abstractmethod
+    async def successor_of(self, request: DeploymentInput) -> Successor | None:
+        """Who waits to take the deployment's place; None when nobody does."""
+
+    @activity.defn
+    @abstractmethod
+    async def withdraw(self, withdrawal: Withdrawal) -> None:
+        """End an entry of a lane that will not start."""
 
     @activity.defn
     @abstractmethod

@@ -18,7 +18,7 @@ from domain.names import ModuleName, NodeName
 from domain.node import Node
 from domain.planner import make_plan
 from domain.release import ReleaseRef
-from store import environments, groups, nodes, releases, rollouts
+from store import environments, groups, inheritance, nodes, releases, rollouts
 from store.database import Database
 
 Running = dict[ModuleName, ReleaseRef]  # what one node runs
@@ -46,10 +46,12 @@ class FleetPlanning(Planning):
             policy = await environments.policy(session, request.tenant, request.environment)
             fleet = await nodes.of_environment(session, request.tenant, request.environment)
             people = await groups.people(session, request.tenant)
+            taken = await inheritance.inherited(session, request.tenant, request.deployment)
+        policy = policy.of_request(hotfix=wanted.hotfix)
         async with beating():
             running = await self._running(fleet)
         await self._check_dependencies(request, release.manifest, running)
-        prior = {name: modules.get(request.module) for name, modules in running.items()}
+        prior = {name: taken.get(name, modules.get(request.module)) for name, modules in running.items()}
         plan = make_plan(
             tenant=request.tenant,
             environment=request.environment,

@@ -7,13 +7,16 @@ from activities.orders import Records
 from domain.approval import PollRecord
 from domain.deployment import Phase
 from domain.messages import (
+    DeploymentInput,
     LaneLook,
     LaneView,
     Progress,
     RollbackInput,
     RollbackTargets,
+    Successor,
+    Withdrawal,
 )
-from store import deployments, lanes, polls, rollouts
+from store import deployments, lanes, polls, rollouts, succession
 from store.database import Database
 
 
@@ -42,6 +45,20 @@ class DatabaseRecords(Records):
     async def save_poll(self, record: PollRecord) -> None:
         async with self._database.transaction(record.request.tenant) as session:
             await polls.save(session, record)
+
+    @activity.defn
+    @override
+    async def successor_of(self, request: DeploymentInput) -> Successor | None:
+        async with self._database.transaction(request.tenant) as session:
+            return await succession.successor(session, request.tenant, request.deployment)
+
+    @activity.defn
+    @override
+    async def withdraw(self, withdrawal: Withdrawal) -> None:
+        async with self._database.transaction(withdrawal.tenant) as session:
+            tenant, deployment, cause = withdrawal.tenant, withdrawal.deployment, withdrawal.cause
+            if not await succession.take_back_instead(session, tenant, deployment, cause):
+                await deployments.withdraw(session, tenant, deployment, cause)
 
     @activity.defn
     @override

@@ -49,6 +49,8 @@ def control_activities(held: Holdings) -> Activities:
         records.load_lane,
         records.save_poll,
         records.rollback_targets,
+        records.successor_of,
+        records.withdraw,
         tokens.read_vote,
         tokens.read_delegation,
         tokens.read_command,

@@ -103,8 +103,14 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
         return await _unexpected(request, error)
     if not isinstance(error, TooManyRequests):  # whoever asks too often must not make us write as often
         await record_refusal(request, status, error.code)
-    wait = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequests) else None
-    return _answer(request, status, error.code, error.message, field=error.field, headers=wait)
+    return _answer(request, status, error.code, error.message, field=error.field, headers=_headers_of(error))
+
+
+def _headers_of(error: errors.HotswapError) -> dict[str, str]:
+    """When to try again, or what is in the way."""
+    if isinstance(error, TooManyRequests):
+        return {"Retry-After": str(error.retry_after)}
+    return {"Link": f'<{error.link}>; rel="related"'} if isinstance(error, errors.LaneBusy) else {}
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

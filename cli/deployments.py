@@ -1,7 +1,7 @@
 """`hotswap deploy`, `watch`, `deployments`, and the orders to a deployment under way."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from cli.errors import CommandFailed
 from cli.plans import compared, show_difference, show_plan
 from cli.session import AsJson, Reason, connect, console, errors, moment, show_json, show_table
 from cli.watching import Frames, Timeout, Watch, watch
+from domain.arrival import Arrival
 from domain.command import CommandName
 from domain.deployment import Phase
 from domain.strategy import Strategy
@@ -46,6 +47,19 @@ def deploy(
         ),
     ] = None,
     description: Annotated[str, typer.Option(help="Why; shown to those who approve.")] = "",
+    arrival: Annotated[
+        Arrival | None, typer.Option(help="When the lane is busy; only stricter than the environment's.")
+    ] = None,
+    hotfix: Annotated[
+        str | None,
+        typer.Option(
+            "--hotfix", metavar="REASON", help="Goes before all others, also in a freeze; has its own gate."
+        ),
+    ] = None,
+    override: Annotated[
+        str | None,
+        typer.Option(metavar="REASON", help="With --hotfix: even in a frozen lane; has its own gate."),
+    ] = None,
     live: Watch = False,
     as_json: Frames = False,
     timeout: Timeout = None,
@@ -59,6 +73,12 @@ def deploy(
     under way or waiting, 5 rejected or aborted, 1 error.
     """
     body = _request(release, environment, strategy, description)
+    if arrival is not None:
+        body["arrival"] = arrival.value
+    if hotfix is not None:
+        body |= {"hotfix": True, "reason": hotfix}
+    if override is not None:
+        body["override"] = override
     with connect(context) as client:
         accepted = client.post("/deployments", body, key=str(uuid.uuid4()))
         errors.print(f"deployment {accepted['id']} accepted; follow it with: hotswap watch {accepted['id']}")
@@ -187,12 +207,16 @@ def rollback(
     *,
     deployment: DeploymentId,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")],
+    override: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Even in a lane that is frozen; has its own gate.")
+    ] = None,
     live: Watch = False,
     as_json: Frames = False,
     timeout: Timeout = None,
 ) -> None:
     """Take a deployment back: stop it, or undo a completed one."""
-    _send(context, deployment, "rollback", reason, live=live, as_json=as_json, timeout=timeout)
+    more = {"override": override} if override is not None else {}
+    _send(context, deployment, "rollback", reason, live=live, as_json=as_json, timeout=timeout, more=more)
 
 
 def _order(command: CommandName) -> Callable[..., None]:
@@ -219,10 +243,13 @@ def _send(
     live: bool,
     as_json: bool,
     timeout: float | None,
+    more: Mapping[str, str] | None = None,
 ) -> None:
     """Send an order; follow what comes of it when that is wanted (undoing is a deployment of its own)."""
     with connect(context) as client:
-        followed = client.post(f"/deployments/{deployment}/{command}", {"reason": reason})["id"]
+        followed = client.post(f"/deployments/{deployment}/{command}", {"reason": reason, **(more or {})})[
+            "id"
+        ]
         if live or as_json:
             raise typer.Exit(_watched(client, followed, live=live, as_json=as_json, seconds=timeout))
     console.print(f"{command} of {deployment} is on its way; follow it with: hotswap watch {followed}")

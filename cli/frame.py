@@ -60,6 +60,8 @@ class Frame(Frozen):
     version: str
     replaces: str | None = None
     rolls_back: str | None = None
+    hotfix: str | None = None
+    supersedes: str | None = None
     strategy: str
     requester: str
     created_at: datetime

@@ -34,6 +34,7 @@ PHASES = {
     Phase.ROLLING_BACK: ("↩", "bold yellow"),
     Phase.REJECTED: ("✖", BAD),
     Phase.ABORTED: ("✖", BAD),
+    Phase.SUPERSEDED: ("↪", "yellow"),
     Phase.FAILED: ("✖", BAD),
     Phase.WAITING_APPROVAL: ("॥", "bold yellow"),
     Phase.PAUSED: ("॥", "bold yellow"),
@@ -104,6 +105,7 @@ def _headline(frame: Frame, now: datetime) -> Text:
         f" {before} → ",
         (after, "bold"),
         f"   {frame.tenant}/{frame.environment}   ",
+        ("HOTFIX   " if frame.hotfix is not None else "", "bold yellow"),
         (f"{mark} {str(frame.phase).replace('-', ' ').upper()}", style),
         f"{waiting}   by {frame.requester}, {asked}",
     )
@@ -132,6 +134,8 @@ def _why(frame: Frame) -> Text:
     words = f"{frame.cause.kind}: {frame.cause.message}" if frame.cause else frame.message
     if frame.frozen:
         words += f" · lane frozen: {frame.frozen}"
+    if frame.supersedes is not None and frame.phase is Phase.QUEUED:
+        words += f" · takes the place of {frame.supersedes}"
     if frame.freeze is not None and frame.phase is Phase.QUEUED:
         words += f" · {frame.freeze.words}"
     text = Text(words or frame.waiting_for or "—")

@@ -27,6 +27,7 @@ class Phase(StrEnum):
     ROLLED_BACK_UNVERIFIED = "rolled-back-unverified"
     REJECTED = "rejected"
     ABORTED = "aborted"
+    SUPERSEDED = "superseded"
     FAILED = "failed"
 
     @property
@@ -46,13 +47,14 @@ _STEPS: Final = (
     Phase.HOLDING,
     Phase.FROZEN,
 )
-_UNTOUCHED_ENDS: Final = (Phase.REJECTED, Phase.ABORTED, Phase.FAILED)
-_STEPPING: Final = frozenset((*_STEPS, *_UNTOUCHED_ENDS, Phase.ROLLING_BACK, Phase.COMPLETED))
+# Superseded: another deployment has taken its place. Nodes that it changed are that one's from then on.
+_ENDS_AS_IT_STANDS: Final = (Phase.REJECTED, Phase.ABORTED, Phase.SUPERSEDED, Phase.FAILED)
+_STEPPING: Final = frozenset((*_STEPS, *_ENDS_AS_IT_STANDS, Phase.ROLLING_BACK, Phase.COMPLETED))
 
 # Which phases may follow which. A rollback, once begun, ends in one of its two ends and nowhere else.
 TRANSITIONS: Final[dict[Phase, frozenset[Phase]]] = {
-    Phase.QUEUED: frozenset((Phase.PLANNING, Phase.ROLLING_BACK, Phase.ABORTED, Phase.FAILED)),
-    Phase.PLANNING: frozenset((*_STEPS, *_UNTOUCHED_ENDS, Phase.ROLLING_BACK)),
+    Phase.QUEUED: frozenset((Phase.PLANNING, Phase.ROLLING_BACK, *_ENDS_AS_IT_STANDS)),
+    Phase.PLANNING: frozenset((*_STEPS, *_ENDS_AS_IT_STANDS, Phase.ROLLING_BACK)),
     **dict.fromkeys(_STEPS, _STEPPING),
     Phase.ROLLING_BACK: frozenset((Phase.ROLLED_BACK_VERIFIED, Phase.ROLLED_BACK_UNVERIFIED)),
     Phase.COMPLETED: frozenset(),
@@ -60,6 +62,7 @@ TRANSITIONS: Final[dict[Phase, frozenset[Phase]]] = {
     Phase.ROLLED_BACK_UNVERIFIED: frozenset(),
     Phase.REJECTED: frozenset(),
     Phase.ABORTED: frozenset(),
+    Phase.SUPERSEDED: frozenset(),
     Phase.FAILED: frozenset(),
 }
 
@@ -85,6 +88,7 @@ class CauseKind(StrEnum):
     REJECTED = "rejected"
     EXPIRED = "expired"
     ABORTED = "aborted"
+    SUPERSEDED = "superseded"
     OPERATOR = "operator"
     TERMINATED = "terminated"
     PLAN = "plan"
@@ -92,8 +96,8 @@ class CauseKind(StrEnum):
 
     @property
     def human(self) -> bool:
-        """Whether a person said no, rather than the release failing."""
-        return self in (CauseKind.REJECTED, CauseKind.EXPIRED, CauseKind.ABORTED)
+        """Whether people decided so, rather than the release failing."""
+        return self in (CauseKind.REJECTED, CauseKind.EXPIRED, CauseKind.ABORTED, CauseKind.SUPERSEDED)
 
 
 # How a deployment ends that touched no node; any other cause is a failure.
@@ -101,6 +105,7 @@ UNTOUCHED_END: Final = {
     CauseKind.REJECTED: Phase.REJECTED,
     CauseKind.EXPIRED: Phase.REJECTED,
     CauseKind.ABORTED: Phase.ABORTED,
+    CauseKind.SUPERSEDED: Phase.SUPERSEDED,
 }
 
 
@@ -124,12 +129,12 @@ def exit_code(phase: Phase, cause: Cause | None, *, frozen: bool = False) -> int
     """The exit code of `hotswap deploy --watch`.
 
     0 completed; 2 rolled back and verified; 3 rolled back but not verified, or the lane is frozen;
-    4 still under way or waiting; 5 rejected or aborted (nothing left behind); 1 failed before anything
+    4 still under way or waiting; 5 rejected, aborted or superseded; 1 failed before anything
     was touched.
     """
     if frozen or phase is Phase.ROLLED_BACK_UNVERIFIED:
         return 3
     if phase is Phase.ROLLED_BACK_VERIFIED:
         return 5 if cause is not None and cause.kind.human else 2
-    ends = {Phase.COMPLETED: 0, Phase.REJECTED: 5, Phase.ABORTED: 5, Phase.FAILED: 1}
+    ends = {Phase.COMPLETED: 0, Phase.REJECTED: 5, Phase.ABORTED: 5, Phase.SUPERSEDED: 5, Phase.FAILED: 1}
     return ends.get(phase, 4)

@@ -50,6 +50,16 @@ class IllegalTransition(Conflict):
     code = "illegal-transition"
 
 
+class LaneBusy(Conflict):
+    """Another deployment is in the way, and the arrival policy rejects; `link` is that one's place."""
+
+    code = "lane-busy"
+
+    def __init__(self, message: str, *, link: str) -> None:
+        super().__init__(message, field="environment")
+        self.link = link
+
+
 class Unauthenticated(HotswapError):
     """No valid proof of who is asking."""
 

@@ -26,5 +26,6 @@ class EventKind(StrEnum):
     ROLLBACK_STUCK = "rollback.stuck"
     LANE_FROZEN = "lane.frozen"
     LANE_RESOLVED = "lane.resolved"
+    SUPERSEDES = "deployment.supersedes"
     FREEZE_ADDED = "freeze.added"
     FREEZE_REMOVED = "freeze.removed"

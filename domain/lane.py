@@ -1,4 +1,7 @@
-"""The lane's rules: which of the waiting entries may start now."""
+"""The lane's rules: which of the waiting entries may start now, and who makes room for whom."""
+
+import hashlib
+import json
 
 from domain.messages import LaneView, QueuedDeployment
 
@@ -6,10 +9,30 @@ from domain.messages import LaneView, QueuedDeployment
 def startable(view: LaneView) -> QueuedDeployment | None:
     """The entry that starts next; None when something runs, nothing waits, or nothing may start.
 
-    A rollback that nobody has resolved keeps everything waiting. A freeze lets rollbacks through.
+    A rollback that nobody has resolved keeps everything waiting but what overrides that, with a reason. A
+    freeze lets rollbacks and hotfixes through.
     """
-    if view.running is not None or view.frozen is not None:
+    if view.running is not None:
         return None
-    if view.freeze is None:
-        return view.queued[0] if view.queued else None
-    return next((entry for entry in view.queued if entry.rolls_back is not None), None)
+    return next((entry for entry in view.queued if _may_start(entry, view)), None)
+
+
+def _may_start(entry: QueuedDeployment, view: LaneView) -> bool:
+    if view.frozen is not None and not (view.may_override and entry.override is not None):
+        return False
+    return view.freeze is None or entry.rolls_back is not None or entry.hotfix
+
+
+def superseder(view: LaneView) -> QueuedDeployment | None:
+    """The waiting entry that what runs has to make room for; it has been asked to once it is named here."""
+    if view.running is None:
+        return None
+    return next((entry for entry in view.queued if entry.supersedes == view.running.deployment), None)
+
+
+def override_digest(entry: QueuedDeployment, frozen: str) -> str:
+    """What votes about an override bind to: the entry, its reason, and why the lane is frozen."""
+    said = json.dumps(
+        [entry.deployment, entry.module, entry.version, entry.rolls_back, entry.override, frozen]
+    )
+    return hashlib.sha256(said.encode()).hexdigest()

@@ -3,11 +3,13 @@
 from pydantic import Field
 
 from domain.analysis import Verdict
+from domain.arrival import SupersedeMode
 from domain.base import Frozen
 from domain.command import CommandClaims
 from domain.deployment import Cause, NodeFailure, Phase
 from domain.events import EventKind
 from domain.freeze import Freeze
+from domain.gate_rule import GateRule
 from domain.names import EnvironmentName, ModuleName, NodeName, TenantId
 from domain.plan import Plan
 from domain.policy import AnalysisRule, RollbackRule
@@ -36,6 +38,10 @@ class LaneLook(Frozen):
 class QueuedDeployment(Frozen):
     """One entry of the lane. With `rolls_back` it takes back that completed deployment instead.
 
+    `supersedes` is the deployment that makes room for it; `continues` is that one once it has stopped with
+    nodes changed, which are this entry's from then on. `override` is the reason for running in a lane that
+    an unverified rollback has frozen.
+
     `replaces` is the version that the last completed deployment of the module brought, where there is one.
     """
 
@@ -48,15 +54,23 @@ class QueuedDeployment(Frozen):
     replaces: str | None = None
     phase: Phase = Phase.QUEUED
     traceparent: str | None = None
+    hotfix: bool = False
+    override: str | None = None
+    supersedes: str | None = None
+    supersede_mode: SupersedeMode | None = None
+    continues: str | None = None
 
 
 class LaneView(Frozen):
     """What the store knows of a lane: what runs, what waits (oldest first), and why nothing may start.
 
-    `frozen` is a rollback that nobody has resolved yet, `freeze` the calendar or a person.
+    `frozen` is a rollback that nobody has resolved yet (`may_override`: an entry that says so may run, once
+    people pass the `override_gate`), or a tenant that is held; `freeze` the calendar or a person.
     """
 
     frozen: str | None = None
+    may_override: bool = False
+    override_gate: GateRule | None = None
     freeze: Freeze | None = None
     running: QueuedDeployment | None = None
     queued: tuple[QueuedDeployment, ...] = ()
@@ -72,6 +86,23 @@ class DeploymentInput(Frozen):
     module: ModuleName
     version: str
     traceparent: str | None = None
+    continues: str | None = None
+
+
+class Successor(Frozen):
+    """Who takes a deployment's place, and how."""
+
+    deployment: str
+    mode: SupersedeMode
+    words: str
+
+
+class Withdrawal(Frozen):
+    """An entry of a lane that will not start, and why."""
+
+    tenant: TenantId
+    deployment: str
+    cause: Cause
 
 
 class Prepared(Frozen):

@@ -35,6 +35,7 @@ SEARCH_ATTRIBUTES = {
     "Verdict": "Keyword",
 }
 
+SUPERSEDE = "supersede"  # the signal that asks a deployment to make room for another
 CONTROL_QUEUE = "hotswap-control"
 NODE_QUEUE = "hotswap-nodes"
 

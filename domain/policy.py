@@ -4,18 +4,19 @@ Times are seconds.
 """
 
 import math
-from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from domain.agent_metrics import AGENT_METRIC_NAMES, AGENT_METRICS
+from domain.arrival import Arrival, SupersedeMode
 from domain.base import Strict
 from domain.gate_rule import GateRule, SubjectKind, collision
 from domain.health import HealthLimits
 from domain.judging import JudgeName, JudgePolicy, MannWhitney, Thresholds
 from domain.metrics import MetricSpec
 from domain.names import EnvironmentName
+from domain.roles import Role
 from domain.strategy import BlueGreen, Canary, Direct, Rolling, Strategy
 
 Duration = Annotated[float, Field(gt=0, le=90 * 86400)]
@@ -139,28 +140,38 @@ class RollbackRule(Strict):
     ask_for: float = Field(default=4 * 3600, ge=0, le=90 * 86400)
 
 
-class Arrival(StrEnum):
-    """What becomes of a request while the environment's lane is busy.
+class HotfixRule(Strict):
+    """Whether a request may declare itself a hotfix, and the gate that it passes before anything moves.
 
-    queue: it waits its turn. reject: it is refused, naming what is in its way. coalesce: it waits, and
-    takes the place of requests for the same module that still wait.
+    It passes that gate before those that every deployment passes. `override` is the gate before a hotfix or
+    a rollback runs in a lane that an unverified rollback has frozen.
     """
 
-    QUEUE = "queue"
-    REJECT = "reject"
-    COALESCE = "coalesce"
+    allowed: bool = True
+    gate: GateRule = GateRule(name="hotfix", before_wave=1)
+    override: GateRule = GateRule(name="override", before_wave=1, role=Role.ADMIN)
+
+    @field_validator("gate")
+    @classmethod
+    def _first(cls, gate: GateRule) -> GateRule:
+        if gate.before_wave != 1:
+            raise ValueError("the gate of a hotfix is before wave 1: before anything moves")
+        return gate
 
 
 class EnvironmentPolicy(Strict):
     """All of it.
 
     Attributes:
+        supersede: how a deployment under way makes room where `arrival` is supersede, or for a hotfix.
         unsigned_votes: approvals without a token count: development only.
         requires: the environment in which a release must have completed before it may come here.
     """
 
     strategy: Strategy = Canary()
     arrival: Arrival = Arrival.QUEUE
+    supersede: SupersedeMode = SupersedeMode.REVERT_FIRST
+    hotfix: HotfixRule = HotfixRule()
     gates: tuple[GateRule, ...] = Field(default=(), max_length=20)
     requests: dict[SubjectKind, GateRule] = Field(default_factory=dict)
     analysis: AnalysisRule = AnalysisRule()
@@ -174,7 +185,23 @@ class EnvironmentPolicy(Strict):
     def _gate_names_differ(self) -> Self:
         if (name := collision(self.gates)) is not None:
             raise ValueError(f"gates: two gates have the same name {name!r}")
+        own = (self.hotfix.gate.name, self.hotfix.override.name)
+        if own[0] == own[1] or any(gate.name in own for gate in self.gates):
+            raise ValueError("gates: the hotfix's gate and the override's need names of their own")
         return self
+
+    @field_validator("arrival")
+    @classmethod
+    def _no_standing_hotfix(cls, arrival: Arrival) -> Arrival:
+        if arrival is Arrival.PREEMPT:
+            raise ValueError("preempt is for a declared hotfix, not for every request")
+        return arrival
+
+    def of_request(self, *, hotfix: bool) -> "EnvironmentPolicy":
+        """What a deployment is planned by: a hotfix passes its own gate first."""
+        if not hotfix:
+            return self
+        return self.model_copy(update={"gates": (self.hotfix.gate, *self.gates)})
 
 
 def own_parameters(policy: EnvironmentPolicy, asked: Strategy | None) -> Strategy | None:

@@ -6,7 +6,7 @@ from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
-from domain.deployment import Cause, Phase, advance
+from domain.deployment import UNTOUCHED_END, Cause, Phase, advance
 from domain.events import EventKind
 from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from domain.messages import Progress
@@ -75,6 +75,8 @@ async def insert(
     strategy: Strategy | None = None,
     description: str = "",
     rolls_back: str | None = None,
+    hotfix: str | None = None,
+    override: str | None = None,
 ) -> None:
     """Queue a deployment: its row and its first event.
 
@@ -88,36 +90,38 @@ async def insert(
     if rolls_back is None:  # a way back is never refused
         await quotas.admit_deployment(session, tenant)
     await environment_row(session, tenant, environment, lock=True)
-    message = f"{module}@{version} to {environment}, requested by {requester}"
-    if rolls_back is not None:
-        message = f"rollback of {rolls_back} ({module}@{version}), requested by {requester}"
-    session.add(
-        DeploymentRow(
-            tenant=tenant,
-            id=deployment,
-            environment=environment,
-            module=module,
-            version=version,
-            rolls_back=rolls_back,
-            strategy=strategy.model_dump(mode="json") if strategy else None,
-            description=description,
-            requester=requester,
-            phase=Phase.QUEUED,
-            waiting_for="its turn",
-            message=message,
-            traceparent=traces.current(),
-            created_at=func.clock_timestamp(),
-        )
+    row = DeploymentRow(
+        tenant=tenant,
+        id=deployment,
+        environment=environment,
+        module=module,
+        version=version,
+        rolls_back=rolls_back,
+        hotfix=hotfix,
+        override=override,
+        strategy=strategy.model_dump(mode="json") if strategy else None,
+        description=description,
+        requester=requester,
+        phase=Phase.QUEUED,
+        waiting_for="its turn",
+        traceparent=traces.current(),
+        created_at=func.clock_timestamp(),
     )
+    row.message = _asked(row)
+    session.add(row)
     await session.flush()
-    await events.append(
-        session,
-        tenant,
-        deployment,
-        key="queued",
-        kind=EventKind.QUEUED,
-        payload={"message": message, "phase": Phase.QUEUED, "actor": requester},
-    )
+    declared = {"hotfix": hotfix, "override": override}
+    reasons = {name: reason for name, reason in declared.items() if reason is not None}
+    payload = {"message": row.message, "phase": Phase.QUEUED, "actor": requester, **reasons}
+    await events.append(session, tenant, deployment, key="queued", kind=EventKind.QUEUED, payload=payload)
+
+
+def _asked(row: DeploymentRow) -> str:
+    """What was asked for, and by whom."""
+    if row.rolls_back is not None:
+        return f"rollback of {row.rolls_back} ({row.module}@{row.version}), requested by {row.requester}"
+    what = f"hotfix {row.module}" if row.hotfix is not None else row.module
+    return f"{what}@{row.version} to {row.environment}, requested by {row.requester}"
 
 
 async def get(session: AsyncSession, tenant: str, deployment: str) -> StoredDeployment:
@@ -261,7 +265,7 @@ async def waiting(session: AsyncSession, tenant: str) -> list[str]:
 
 
 async def withdraw(session: AsyncSession, tenant: str, deployment: str, cause: Cause) -> bool:
-    """Abort a deployment that still waits for its turn; False when its lane has begun with it.
+    """End a deployment that still waits for its turn; False when its lane has begun with it.
 
     Raises:
         NotFound: no such deployment of this tenant.
@@ -277,7 +281,7 @@ async def withdraw(session: AsyncSession, tenant: str, deployment: str, cause: C
             key="withdrawn",
             event=EventKind.FINISHED,
             message=cause.message,
-            phase=Phase.ABORTED,
+            phase=UNTOUCHED_END[cause.kind],
             actor=cause.actor,
             cause=cause,
         ),

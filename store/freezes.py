@@ -41,6 +41,16 @@ async def at(session: AsyncSession, tenant: str, environment: str, moment: float
     return state(await of_environment(session, tenant, environment), moment)
 
 
+async def holding(
+    session: AsyncSession, tenant: str, environment: str, deployment: str, moment: float
+) -> Freeze | None:
+    """The freeze that holds a deployment at a moment. A hotfix is held by none: it has passed its gate."""
+    row = await session.get(DeploymentRow, (tenant, deployment))
+    if row is not None and row.hotfix is not None:
+        return None
+    return await at(session, tenant, environment, moment)
+
+
 def state(freezes: Sequence[StoredFreeze], moment: float) -> Freeze | None:
     """Whether one of these freezes holds at a moment, and until when all of them are over."""
     held = tuple(

@@ -5,12 +5,14 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from domain.arrival import SupersedeMode
 from domain.deployment import Phase
 from domain.errors import Conflict
 from domain.events import EventKind
 from domain.messages import LaneView, QueuedDeployment
+from domain.policy import EnvironmentPolicy
 from domain.tenancy import TenantState
-from store import events, freezes
+from store import events, freezes, inheritance
 from store.records import OpenLane
 from store.rows import environment_row, locked_deployment
 from store.tables import DeploymentRow, EnvironmentRow, TenantRow
@@ -25,7 +27,8 @@ async def load(session: AsyncSession, tenant: str, environment: str, *, at: floa
     Raises:
         NotFound: no such environment of this tenant.
     """
-    frozen = (await environment_row(session, tenant, environment)).frozen or await _held(session, tenant)
+    row = await environment_row(session, tenant, environment)
+    held = await _held(session, tenant)
     strategy = func.coalesce(
         DeploymentRow.strategy["kind"].astext, EnvironmentRow.policy["strategy"]["kind"].astext
     )
@@ -41,13 +44,23 @@ async def load(session: AsyncSession, tenant: str, environment: str, *, at: floa
             DeploymentRow.environment == environment,
             DeploymentRow.phase.not_in(_ENDS),
         )
-        .order_by(DeploymentRow.phase == Phase.QUEUED, DeploymentRow.created_at, DeploymentRow.id)
+        .order_by(
+            DeploymentRow.phase == Phase.QUEUED,
+            DeploymentRow.hotfix.is_(None),
+            DeploymentRow.created_at,
+            DeploymentRow.id,
+        )
         .limit(LONGEST_VIEW)
     )
-    entries = [_entry(row, kind, replaces) for row, kind, replaces in rows]
+    entries = [
+        _entry(each, kind, replaces, continues=await _continues(session, tenant, each))
+        for each, kind, replaces in rows.all()
+    ]
     under_way = [entry for entry in entries if entry.phase is not Phase.QUEUED]
     return LaneView(
-        frozen=frozen,
+        frozen=row.frozen or held,
+        may_override=row.frozen is not None and held is None,
+        override_gate=EnvironmentPolicy.model_validate(row.policy).hotfix.override if row.frozen else None,
         freeze=await freezes.at(session, tenant, environment, at) if at is not None else None,
         running=under_way[0] if under_way else None,
         queued=tuple(entry for entry in entries if entry.phase is Phase.QUEUED),
@@ -98,7 +111,16 @@ def _running_version() -> ScalarSelect[str]:
     )
 
 
-def _entry(row: DeploymentRow, strategy: str, replaces: str | None) -> QueuedDeployment:
+async def _continues(session: AsyncSession, tenant: str, row: DeploymentRow) -> str | None:
+    """The superseded deployment whose changed nodes this one has taken over."""
+    if row.supersedes is None or not await inheritance.inherited(session, tenant, row.id):
+        return None
+    return row.supersedes
+
+
+def _entry(
+    row: DeploymentRow, strategy: str, replaces: str | None, *, continues: str | None
+) -> QueuedDeployment:
     return QueuedDeployment(
         deployment=row.id,
         requester=row.requester,
@@ -109,6 +131,11 @@ def _entry(row: DeploymentRow, strategy: str, replaces: str | None) -> QueuedDep
         replaces=replaces,
         phase=Phase(row.phase),
         traceparent=row.traceparent,
+        hotfix=row.hotfix is not None,
+        override=row.override,
+        supersedes=row.supersedes,
+        supersede_mode=SupersedeMode(row.supersede_mode) if row.supersede_mode else None,
+        continues=continues,
     )
 
 

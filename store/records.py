@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 from domain.analysis import Verdict
 from domain.approval import ApprovalInput
+from domain.arrival import SupersedeMode
 from domain.base import Frozen
 from domain.calendar import CalendarWindow
 from domain.deployment import Cause, NodeFailure, Phase
@@ -103,6 +104,7 @@ class PlanningRequest(Frozen):
     strategy: Strategy | None
     environment: str
     requester: str
+    hotfix: bool = False
 
 
 class NodeOutcome(Frozen):
@@ -139,6 +141,10 @@ class DeploymentSummary(Frozen):
     release: ReleaseRef
     rolls_back: str | None
     strategy: Strategy | None
+    hotfix: str | None
+    override: str | None
+    supersedes: str | None
+    supersede_mode: SupersedeMode | None
     description: str
     requester: str
     replaces: str | None

@@ -16,7 +16,7 @@ from domain.outcomes import OutcomeKind
 from domain.plan import Plan
 from domain.policy import EnvironmentPolicy
 from domain.release import ReleaseRef
-from store import events
+from store import events, inheritance
 from store.records import NodeOutcome, PlanningRequest
 from store.rows import deployment_of, deployment_with_release, environment_row, locked_deployment, ref_of
 from store.tables import DeploymentNodeRow, DeploymentRow, EnvironmentRow
@@ -46,6 +46,7 @@ async def request_of(session: AsyncSession, tenant: str, deployment: str) -> Pla
         strategy=stored.strategy,
         environment=stored.environment,
         requester=stored.requester,
+        hotfix=stored.hotfix is not None,
     )
 
 
@@ -86,6 +87,7 @@ async def save_plan(
     row.replaces = plan.replaces
     waves = {name: wave.number for wave in plan.waves for name in wave.nodes}
     await _add_nodes(session, tenant, deployment, waves, prior)
+    await take_over(session, tenant, deployment)
     size = f"{count(len(plan.waves), 'wave')}, {count(len(waves), 'node')}"
     await events.append(
         session,
@@ -236,6 +238,8 @@ async def rollback_targets(session: AsyncSession, tenant: str, deployment: str, 
         NotFound: no such deployment of this tenant.
     """
     row = await locked_deployment(session, tenant, deployment)
+    if deployment == of and row.plan is None:
+        await take_over(session, tenant, deployment)
     undone, brought = await deployment_with_release(session, tenant, of)
     release = ref_of(brought)
     touched = await session.execute(
@@ -263,6 +267,21 @@ async def rollback_targets(session: AsyncSession, tenant: str, deployment: str, 
         fence=fence,
         deadline=terms.deadlines.node,
         rule=terms.rollback,
+    )
+
+
+async def take_over(session: AsyncSession, tenant: str, deployment: str) -> None:
+    """Make the nodes that a deployment took over its own: changed, and with the base of the first."""
+    taken = await inheritance.inherited(session, tenant, deployment)
+    await _add_nodes(session, tenant, deployment, dict.fromkeys(taken, 1), taken)
+    await session.execute(
+        update(DeploymentNodeRow)
+        .where(
+            DeploymentNodeRow.tenant == tenant,
+            DeploymentNodeRow.deployment == deployment,
+            DeploymentNodeRow.node.in_(tuple(taken)),
+        )
+        .values(touched_at=func.coalesce(DeploymentNodeRow.touched_at, func.now()))
     )
 
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from domain.arrival import SupersedeMode
 from domain.deployment import Phase
 from domain.gate import GateResult
 from domain.outcomes import OutcomeKind
@@ -218,7 +219,11 @@ class ReleaseRow(Table):
 
 
 class DeploymentRow(Table):
-    """One attempt to bring a release to an environment, or (`rolls_back`) to take an earlier one back."""
+    """One attempt to bring a release to an environment, or (`rolls_back`) to take an earlier one back.
+
+    `hotfix` and `override` are the reasons for going before others, and in a lane that an unverified
+    rollback has frozen; `supersedes` makes room for it.
+    """
 
     __tablename__ = "deployments"
     __table_args__ = (
@@ -227,6 +232,9 @@ class DeploymentRow(Table):
             ["tenant", "module", "version"], ["releases.tenant", "releases.module", "releases.version"]
         ),
         ForeignKeyConstraint(["tenant", "rolls_back"], ["deployments.tenant", "deployments.id"]),
+        ForeignKeyConstraint(["tenant", "supersedes"], ["deployments.tenant", "deployments.id"]),
+        _one_of("supersede_mode", SupersedeMode),
+        CheckConstraint("(supersedes IS NULL) = (supersede_mode IS NULL)", name="superseded_somehow"),
         _one_of("phase", Phase),
         CheckConstraint("(plan IS NULL) = (plan_digest IS NULL)", name="plan_has_a_digest"),
         UniqueConstraint("tenant", "environment", "sequence"),
@@ -241,6 +249,10 @@ class DeploymentRow(Table):
     version: Mapped[str]
     rolls_back: Mapped[str | None]
     strategy: Mapped[Json | None]
+    hotfix: Mapped[str | None]
+    override: Mapped[str | None]
+    supersedes: Mapped[str | None]
+    supersede_mode: Mapped[str | None]
     description: Mapped[str] = mapped_column(server_default="")
     requester: Mapped[str]
     replaces: Mapped[str | None]

@@ -7,16 +7,23 @@ from typing import Any
 
 from temporalio import workflow
 
+from domain.arrival import SupersedeMode
 from domain.command import CommandName
 from domain.deployment import Cause, CauseKind
 from domain.events import EventKind
 from domain.freeze_orders import FreezeOrder
+from domain.messages import DeploymentInput, Successor
+from domain.names import SUPERSEDE
 from domain.vote import Decision
 from workflows.authority import Authority, Refused
 from workflows.board import Board
 from workflows.deadline import Deadline
 from workflows.inbox import Inbox, Message, Receives
+from workflows.options import RECORD
 from workflows.tasks import settle
+
+with workflow.unsafe.imports_passed_through():
+    from activities.orders import Records
 
 GateHandle = workflow.ChildWorkflowHandle[Any, Any]
 
@@ -27,6 +34,14 @@ class Halted(Exception):
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause.message)
         self.cause = cause
+
+
+class Superseded(Halted):
+    """Another deployment takes this one's place. `stays`: from where it stands, without a rollback."""
+
+    def __init__(self, successor: Successor) -> None:
+        super().__init__(Cause(kind=CauseKind.SUPERSEDED, message=successor.words))
+        self.stays = successor.mode is SupersedeMode.ROLL_FORWARD
 
 
 class Commanded(Receives):
@@ -52,6 +67,11 @@ class Commanded(Receives):
         """Stop and take back what was changed."""
         self.inbox.put(CommandName.ABORT, body, extra)
 
+    @workflow.signal(description="Another deployment may take this one's place. Look who.")
+    def supersede(self, body: Any = None, *extra: Any) -> None:
+        """Wake up: the store may have a successor."""
+        self.inbox.put(SUPERSEDE, body, extra)
+
     @workflow.signal(description="The environment may have thawed. Look again.")
     def thaw(self, body: Any = None, *extra: Any) -> None:
         """Wake up: what held the rollout may be over."""
@@ -71,21 +91,28 @@ class Commanded(Receives):
 class Controls:
     """Paused, promoted, aborted: what stands ordered, and by whom."""
 
-    def __init__(self, deployment: str, inbox: Inbox, board: Board, deadline: Deadline) -> None:
+    def __init__(self, request: DeploymentInput, inbox: Inbox, board: Board, deadline: Deadline) -> None:
+        self._request = request
         self._inbox = inbox
         self._board = board
         self._deadline = deadline
         self._gate: GateHandle | None = None
         self._promoted = False
         self._aborted: Cause | None = None
-        self.authority = Authority(deployment)
+        self.authority = Authority(request.deployment)
         self.paused_by: str | None = None
         self.thaws = 0
+        self.successor: Successor | None = None
 
     @property
     def paused(self) -> bool:
         """Whether nothing further may start."""
         return self.paused_by is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the rollout makes room for another: no further batch starts."""
+        return self.successor is not None
 
     @contextmanager
     def passing_votes_to(self, gate: GateHandle) -> Iterator[None]:
@@ -96,8 +123,10 @@ class Controls:
         finally:
             self._gate = None
 
-    async def attend(self, work: Awaitable[Any], *, skippable: bool = False) -> Any:
+    async def attend(self, work: Awaitable[Any], *, skippable: bool = False, finish: bool = False) -> Any:
         """Do `work` while heeding orders: abort ends it at once; promote ends what is skippable.
+
+        What is to `finish` is not cut off to make room for a successor that goes on from there.
 
         Returns None when it was skipped. Work that is cut off is waited for before anything else starts.
 
@@ -111,7 +140,7 @@ class Controls:
                 await workflow.wait_condition(
                     lambda: task.done() or self._inbox.pending or self._deadline.rung
                 )
-                await self.read()
+                await self.read(finish=finish)
         except (asyncio.CancelledError, Halted):
             await settle(task)
             raise
@@ -120,23 +149,40 @@ class Controls:
         await settle(task)
         return None
 
-    async def read(self) -> None:
+    async def read(self, *, finish: bool = False) -> None:
         """Heed everything that came in, and the clock.
 
         Raises:
-            Halted: one of the orders is to abort, or the time is up.
+            Halted: one of the orders is to abort, another deployment takes its place, or the time is up.
         """
         while (message := self._inbox.take()) is not None:
             if message.known and message.name == FreezeOrder.THAW:
                 self.thaws += 1
+            elif message.known and message.name == SUPERSEDE:
+                self.successor = await self._find_successor()
             elif message.name in list(Decision) and message.known:
                 await self._pass_on(message)
             else:
                 await self._command(message)
         if self._aborted is not None:
             raise Halted(self._aborted)
+        if self.successor is not None:
+            superseded = Superseded(self.successor)
+            if not (finish and superseded.stays):
+                raise superseded
         if self._deadline.rung:
             raise Halted(Cause(kind=CauseKind.DEADLINE, message="the deployment's deadline has passed"))
+
+    async def _find_successor(self) -> Successor | None:
+        """The signal only says "look": who takes this one's place is in the store."""
+        if self.successor is not None:
+            return self.successor
+        found: Successor | None = await workflow.execute_activity_method(
+            Records.successor_of, self._request, summary="who takes its place", **RECORD
+        )
+        if found is not None:
+            await self._board.notice(EventKind.COMMAND, f"{found.words}, {found.mode}")
+        return found
 
     async def _pass_on(self, vote: Message) -> None:
         if self._gate is None:

@@ -26,7 +26,7 @@ from domain.names import rollback_id
 from domain.plan import Analyze, Bake, Gate, Plan, Step
 from domain.steps import TOUCHING, Keep, Pause
 from workflows.causes import cause_of, code_of
-from workflows.controls import Commanded, Halted
+from workflows.controls import Commanded, Halted, Superseded
 from workflows.gates import pass_gate
 from workflows.inbox import Inbox
 from workflows.judging import analyze
@@ -49,7 +49,7 @@ class DeploymentWorkflow(Commanded):
         self.inbox = Inbox()
         self._request = request
         self._rollout = Rollout(request, self.inbox)
-        self._touched = False
+        self._touched = request.continues is not None
 
     @workflow.run
     async def run(self, request: DeploymentInput) -> DeploymentResult:
@@ -71,7 +71,8 @@ class DeploymentWorkflow(Commanded):
             board.step = len(plan.steps)
             await self._rollout.controls.read()
         except Halted as halted:
-            return await self._turn_back(halted.cause)
+            stays = isinstance(halted, Superseded) and halted.stays
+            return await self._turn_back(halted.cause, stays=stays)
         except (asyncio.CancelledError, ActivityError, ChildWorkflowError) as error:
             return await self._turn_back(cause_of(error))
         await board.enter(Phase.COMPLETED, f"{plan.release} runs on {count(len(plan.nodes), 'node')}")
@@ -117,12 +118,15 @@ class DeploymentWorkflow(Commanded):
             with self._rollout.deadline.held():
                 await controls.attend(workflow.wait_condition(lambda: not controls.paused))
 
-    async def _turn_back(self, cause: Cause) -> DeploymentResult:
-        """Nothing touched: say so and end. Otherwise the rollback, which nothing above can take down."""
+    async def _turn_back(self, cause: Cause, *, stays: bool = False) -> DeploymentResult:
+        """Nothing touched: say so and end. Otherwise the rollback, which nothing above can take down.
+
+        What `stays` is the successor's from here on.
+        """
         board = self._rollout.board
         self._rollout.deadline.stop()
         board.cause = cause
-        if not self._touched:
+        if stays or not self._touched:
             phase = UNTOUCHED_END.get(cause.kind, Phase.FAILED)
             await to_the_end(board.enter(phase, cause.message))
             return DeploymentResult(phase=phase, cause=cause)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import FailureError
 
 from domain.freeze_orders import (
     AdHocFreeze,
@@ -101,5 +101,5 @@ class FreezeDesk:
         handle = workflow.get_external_workflow_handle(deployment_workflow_id(deployment))
         try:
             await handle.signal(FreezeOrder.THAW)
-        except ApplicationError as error:
+        except FailureError as error:
             workflow.logger.info("%s cannot be told of the thaw: %s", deployment, error)

@@ -46,7 +46,7 @@ class FreezeHold:
         present: Freeze | None = freeze
         try:
             with self._deadline.held():
-                while present is not None:
+                while present is not None and not self._controls.stopping:
                     words = f"until {before.phase} may go on"
                     await self._board.enter(
                         Phase.FROZEN, present.words, wave=before.wave, waiting_for=f"{present.end}, {words}"
@@ -55,7 +55,8 @@ class FreezeHold:
                     present = await self._look()
         finally:
             self.on = False
-        await self._board.enter(before.phase, before.message, wave=before.wave)
+        if not self._controls.stopping:
+            await self._board.enter(before.phase, before.message, wave=before.wave)
 
     async def _wait(self, freeze: Freeze) -> None:
         thaws = self._controls.thaws
@@ -64,7 +65,9 @@ class FreezeHold:
             left = timedelta(seconds=max(SHORTEST_WAIT, freeze.until - workflow.time()))
         try:
             await workflow.wait_condition(
-                lambda: self._controls.thaws != thaws, timeout=left, timeout_summary=f"frozen {freeze.end}"
+                lambda: self._controls.thaws != thaws or self._controls.stopping,
+                timeout=left,
+                timeout_summary=f"frozen {freeze.end}",
             )
         except TimeoutError:
             return

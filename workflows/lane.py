@@ -11,21 +11,22 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ChildWorkflowError, FailureError, WorkflowAlreadyStartedError
 from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
 from domain.console import clip, escape
 from domain.deployment import Cause, CauseKind
 from domain.freeze_orders import FreezeOrder
-from domain.lane import startable
+from domain.lane import startable, superseder
 from domain.messages import DeploymentInput, LaneInput, LaneLook, LaneView, QueuedDeployment, RollbackInput
-from domain.names import deployment_workflow_id, rollback_id
+from domain.names import SUPERSEDE, deployment_workflow_id, rollback_id
 from workflows.attributes import at_start, show_position
 from workflows.causes import cause_of
 from workflows.deployment import DeploymentWorkflow
 from workflows.freezing import FreezeDesk
 from workflows.inbox import Inbox, Receives
 from workflows.options import DEPLOYMENT_LIFETIME, RECORD, SUPERVISION
+from workflows.overriding import OverrideGate
 from workflows.rollback import RollbackWorkflow
 from workflows.tasks import settle
 
@@ -43,6 +44,9 @@ class LaneWorkflow(Receives):
         self._lane = lane
         self._refused: list[str] = []
         self._freezes = FreezeDesk(lane, self._refuse)
+        self._asked: tuple[str, ...] = ()
+        self._resolved = False
+        self._override = OverrideGate(lane, lambda: self._resolved)
 
     @workflow.run
     async def run(self, lane: LaneInput) -> None:
@@ -52,9 +56,10 @@ class LaneWorkflow(Receives):
             view = await self._look()
             entry = startable(view)
             if view.running is not None:
+                await self._make_room(view)
                 await self._attend(self._take_over(view.running))
             elif entry is not None:
-                await self._attend(self._start(entry))
+                await self._attend(self._begin(entry, view))
             else:
                 await self._rest(view)
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -80,11 +85,33 @@ class LaneWorkflow(Receives):
         try:
             while not task.done():
                 await workflow.wait_condition(lambda: task.done() or self.inbox.pending)
-                await self._heed()
+                if await self._heed() and not task.done():
+                    await self._make_room(await self._look())
         except asyncio.CancelledError:
             await settle(task)
             raise
         task.result()
+
+    async def _make_room(self, view: LaneView) -> None:
+        """Ask what runs to make room for the entry that supersedes it, once. The store says who and how."""
+        entry = superseder(view)
+        if view.running is None or entry is None or entry.deployment in self._asked:
+            return
+        self._asked = (*self._asked, entry.deployment)[-100:]
+        handle = workflow.get_external_workflow_handle(deployment_workflow_id(view.running.deployment))
+        try:
+            await handle.signal(SUPERSEDE, {"by": entry.deployment})
+        except FailureError as error:
+            workflow.logger.info("%s is asked no more: %s", view.running.deployment, error)
+
+    async def _begin(self, entry: QueuedDeployment, view: LaneView) -> None:
+        """Start an entry; in a lane that is frozen people have to permit it first."""
+        if view.frozen is not None and view.override_gate is not None:
+            self._resolved = False
+            attributes = self._attributes(entry)
+            if not await self._override.permits(entry, view.override_gate, view.frozen, attributes):
+                return
+        await self._start(entry)
 
     async def _start(self, queued: QueuedDeployment) -> None:
         """Run an entry to its end, whatever that end is."""
@@ -102,6 +129,7 @@ class LaneWorkflow(Receives):
             module=queued.module,
             version=queued.version,
             traceparent=queued.traceparent,
+            continues=queued.continues,
         )
         versions = " → ".join(each for each in (queued.replaces, queued.version) if each)
         where = f"{self._lane.tenant}/{self._lane.environment}"
@@ -176,13 +204,21 @@ class LaneWorkflow(Receives):
             Supervision.await_end, workflow_id, summary=f"wait for {workflow_id}", **SUPERVISION
         )
 
-    async def _heed(self) -> None:
-        """Most signals only wake the lane; freeze and thaw are obeyed; what does not count is shown."""
+    async def _heed(self) -> bool:
+        """Most signals only wake the lane; freeze and thaw are obeyed; what does not count is shown.
+
+        Whether something new was submitted.
+        """
+        submitted = False
         while (message := self.inbox.take()) is not None:
             if not message.known:
                 self._refuse(message.name, "no such signal")
             elif message.name in list(FreezeOrder):
                 await self._freezes.obey(message)
+            else:
+                submitted = submitted or message.name == "submit"
+                self._resolved = self._resolved or message.name == "resolve"
+        return submitted
 
     def _refuse(self, what: str, why: str) -> None:
         self._refused = [*self._refused, f"{what}: {why}"][-20:]

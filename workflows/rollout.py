@@ -31,18 +31,21 @@ class Rollout:
             Chronicle(tenant=request.tenant, deployment=request.deployment, series="deployment")
         )
         self.deadline = Deadline()
-        self.controls = Controls(request.deployment, inbox, self.board, self.deadline)
+        self.controls = Controls(request, inbox, self.board, self.deadline)
         self.hold = FreezeHold(request, self.board, self.deadline, self.controls)
         self.fence = 0
         self.failed: dict[NodeName, NodeFailure] = {}
 
-    async def attend(self, work: Awaitable[Any], *, skippable: bool = False) -> Any:
+    async def attend(self, work: Awaitable[Any], *, skippable: bool = False, finish: bool = False) -> Any:
         """Do `work` while heeding what people order; see Controls.attend."""
-        return await self.controls.attend(work, skippable=skippable)
+        return await self.controls.attend(work, skippable=skippable, finish=finish)
 
     def may_start(self) -> bool:
-        """Whether a further batch of nodes may start: neither a person nor a freeze is against it."""
-        return not self.controls.paused and not self.hold.on
+        """Whether hands go on to the next batch: neither a person nor a freeze is against it.
+
+        A rollout that makes room for another goes on too: to find that nothing further is to be done.
+        """
+        return self.controls.stopping or not (self.controls.paused or self.hold.on)
 
     def able(self, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
         """Those that have not failed."""

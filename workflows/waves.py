@@ -58,13 +58,16 @@ async def on_wave(
     before = len(rollout.failed)
 
     def too_many(failed: int, executed: int) -> bool:
+        if rollout.controls.stopping:
+            return True
         return plan.failures.exceeded(failed=before + failed, executed=before + executed)
 
     work: Work = wave_operation(
         operation, plan=plan, wave=wave, deployment=rollout.request.deployment, fence=rollout.fence
     )
     outcome: NodesOutcome = await rollout.attend(
-        drive(nodes, work, may_start=rollout.may_start, give_up=too_many, hold=rollout.hold.until_thawed)
+        drive(nodes, work, may_start=rollout.may_start, give_up=too_many, hold=rollout.hold.until_thawed),
+        finish=True,
     )
     if not outcome.failures:
         return

@@ -9,7 +9,9 @@ from pydantic import StringConstraints
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.access import Aborter, Caller, Pauser, Promoter, Resumer, Undoer
+from api.arrivals import must_be_frozen
 from api.audit import done, record
+from api.lanes import submit
 from api.routes.deployments import accepted, shown
 from api.services import Hands, Services
 from api.views.deployment import DeploymentDetail
@@ -19,7 +21,7 @@ from domain.command import CommandBody, CommandName
 from domain.deployment import Cause, CauseKind, Phase
 from domain.errors import Conflict
 from domain.names import deployment_workflow_id
-from store import deployments
+from store import deployments, succession
 
 router = APIRouter(prefix="/deployments", tags=["deployments"])
 
@@ -34,9 +36,10 @@ class Order(Strict):
 
 
 class RollbackOrder(Strict):
-    """Why a deployment is to be taken back."""
+    """Why a deployment is to be taken back; `override`: why even in a lane that is frozen."""
 
     reason: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+    override: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = None
 
 
 @router.post("/{deployment}/pause", status_code=HTTPStatus.ACCEPTED)
@@ -84,6 +87,8 @@ async def roll_back(
             raise Conflict(_OVER.format(deployment, present.phase, "take back"))
         if newest != deployment:
             raise Conflict(f"deployment {newest} of {present.module} came later: take that one back first")
+        if body.override is not None:
+            await must_be_frozen(session, caller.tenant, present.environment)
         await deployments.insert(
             session,
             caller.tenant,
@@ -94,16 +99,25 @@ async def roll_back(
             requester=caller.username,
             description=body.reason,
             rolls_back=deployment,
+            override=body.override,
         )
     return await accepted(hands, caller, record, response)
 
 
 async def _abort(hands: Services, caller: Caller, deployment: str, reason: str) -> DeploymentDetail:
-    """One that still waits for its turn is withdrawn; one under way gets the signal."""
+    """One that still waits for its turn is withdrawn; one under way gets the signal.
+
+    One that waits to go on from where another stopped takes back instead what that one had changed.
+    """
     words = f"abort by {caller.username}{': ' + reason if reason else ''}"
     cause = Cause(kind=CauseKind.ABORTED, message=words, actor=caller.username)
     async with hands.database.transaction(caller.tenant) as session:
-        withdrawn = await deployments.withdraw(session, caller.tenant, deployment, cause)
+        turned = await succession.take_back_instead(session, caller.tenant, deployment, cause)
+        withdrawn = not turned and await deployments.withdraw(session, caller.tenant, deployment, cause)
+    if turned:
+        present = await shown(hands, caller, deployment)
+        await submit(hands.temporal, caller.tenant, present.environment, deployment)
+        return present
     if withdrawn:
         return await shown(hands, caller, deployment)
     return await _order(hands, caller, deployment, CommandName.ABORT, reason)

@@ -11,18 +11,19 @@ from pydantic import BeforeValidator, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.access import Caller, Deployer, Viewer
+from api.arrivals import arrival_of, arrive, must_be_frozen
 from api.lanes import submit
-from api.links import deployment_path
 from api.paging import PageOf, PageQuery, cursor_of, time_and_names
 from api.planning import Prospect, look_ahead
 from api.services import Hands, Services
 from api.views.deployment import DeploymentDetail, DeploymentItem, DeploymentParts, detail
 from api.views.plan import PlanPreview, preview
+from domain.arrival import Arrival
 from domain.base import Strict
-from domain.deployment import Cause, CauseKind, Phase
-from domain.errors import Conflict, InvalidInput, NotFound, PlanImpossible
+from domain.deployment import Phase
+from domain.errors import InvalidInput, NotFound, PlanImpossible
 from domain.names import EnvironmentName, ModuleName, Version
-from domain.policy import Arrival, own_parameters
+from domain.policy import own_parameters
 from domain.strategy import Strategy
 from store import (
     analyses,
@@ -31,7 +32,6 @@ from store import (
     environments,
     freezes,
     idempotency,
-    lanes,
     nodes,
     polls,
     releases,
@@ -55,6 +55,10 @@ class NewDeployment(Strict):
 
     Without a strategy the environment's policy decides; a bare name takes the policy's parameters where the
     policy is of that kind, and that strategy's defaults elsewhere.
+
+    `arrival` may be stricter than the environment's. A `hotfix` needs a `reason`: it goes before all that
+    waits, supersedes what is under way, and runs in a freeze, behind a gate of its own. `override` is the
+    reason why it has to run although an unverified rollback has frozen the lane; that has a gate too.
     """
 
     module: ModuleName
@@ -62,6 +66,10 @@ class NewDeployment(Strict):
     environment: EnvironmentName
     strategy: Annotated[Strategy | None, BeforeValidator(_named)] = None
     description: Annotated[str, StringConstraints(max_length=1000)] = ""
+    arrival: Arrival | None = None
+    hotfix: bool = False
+    reason: Annotated[str, StringConstraints(max_length=1000)] = ""
+    override: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = None
 
 
 class DeploymentQuery(PageQuery):
@@ -85,6 +93,11 @@ async def deploy(
     async with hands.database.transaction(caller.tenant) as session:
         prospect = await _admit(session, caller, body)
         policy, strategy = prospect.policy, own_parameters(prospect.policy, body.strategy)
+        arrival = arrival_of(
+            policy, body.arrival, hotfix=body.hotfix, reason=body.reason, override=body.override
+        )
+        if body.override is not None:
+            await must_be_frozen(session, caller.tenant, body.environment)
         prospect.plan(strategy)
         deployment = asked
         if idempotency_key is not None:
@@ -107,36 +120,11 @@ async def deploy(
                 requester=caller.username,
                 strategy=strategy,
                 description=body.description,
+                hotfix=body.reason if body.hotfix else None,
+                override=body.override,
             )
-            await _arrive(session, caller, body, policy.arrival, deployment)
+            await arrive(session, caller.tenant, body.environment, deployment, arrival=arrival, policy=policy)
     return await accepted(hands, caller, deployment, response)
-
-
-async def _arrive(
-    session: AsyncSession, caller: Caller, body: NewDeployment, arrival: Arrival, deployment: str
-) -> None:
-    """Apply the arrival policy. The insert has locked the environment, so the lane stays as it is read here.
-
-    Raises:
-        Conflict: the lane is busy and the policy rejects; the transaction takes the insert back.
-    """
-    view = await lanes.load(session, caller.tenant, body.environment)
-    ahead = [
-        each for each in (view.running, *view.queued) if each is not None and each.deployment != deployment
-    ]
-    if arrival is Arrival.REJECT and ahead:
-        blocking = ahead[0]
-        raise Conflict(
-            f"{body.environment} is busy with {blocking.module}@{blocking.version}:"
-            f" see {deployment_path(blocking.deployment)}",
-            field="environment",
-        )
-    if arrival is Arrival.COALESCE:
-        words = f"superseded by {body.module}@{body.version}, deployment {deployment}"
-        cause = Cause(kind=CauseKind.ABORTED, message=words, actor=caller.username)
-        for each in ahead:
-            if each.module == body.module and each.rolls_back is None:
-                await deployments.withdraw(session, caller.tenant, each.deployment, cause)
 
 
 @router.post("/plan")
@@ -169,7 +157,8 @@ async def _admit(session: AsyncSession, caller: Caller, body: NewDeployment) -> 
     await requirements.check(
         session, tenant, body.environment, policy, module=body.module, version=body.version
     )
-    return await look_ahead(session, tenant, body.environment, policy, release, requester=caller.username)
+    planned_by = policy.of_request(hotfix=body.hotfix)
+    return await look_ahead(session, tenant, body.environment, planned_by, release, requester=caller.username)
 
 
 @router.get("")

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from api.links import deployment_links
 from api.views.gate import GateView
 from domain.analysis import Verdict
+from domain.arrival import SupersedeMode
 from domain.deployment import Cause, NodeFailure, Phase, exit_code
 from domain.freeze import Freeze
 from domain.outcomes import NodeState, OutcomeKind, node_state
@@ -108,6 +109,10 @@ class DeploymentItem(BaseModel):
     replaces: str | None
     rolls_back: str | None
     strategy: str
+    hotfix: str | None
+    override: str | None
+    supersedes: str | None
+    supersede_mode: SupersedeMode | None
     description: str
     requester: str
     phase: Phase

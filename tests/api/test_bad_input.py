@@ -57,6 +57,12 @@ def check(answer: httpx.Response, status: int, field: str | None) -> None:
         ({"description": "x" * 1001}, "description"),
         ({"requester": "somebody-else"}, "requester"),
         ({"phase": "completed"}, "phase"),
+        ({"arrival": "supersede"}, "arrival"),
+        ({"arrival": "preempt"}, "arrival"),
+        ({"hotfix": True}, "reason"),
+        ({"reason": "it burns"}, "reason"),
+        ({"override": "it must"}, "override"),
+        ({"hotfix": True, "reason": "it burns", "override": ""}, "override"),
     ],
 )
 async def test_a_bad_deployment(world: World, pushed: Release, change: dict[str, Any], field: str) -> None:

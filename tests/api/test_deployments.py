@@ -356,7 +356,12 @@ async def test_a_busy_lane_that_rejects_says_what_is_in_the_way(world: World, re
         before = await world.rows()
         answer = await deploy(world, release)
         assert answer.status_code == 409
-        assert "/api/v1/deployments/" in answer.json()["detail"]
+        assert answer.json()["code"] == "lane-busy"
+        link = answer.headers["Link"].removeprefix("<").removesuffix('>; rel="related"')
+        assert link in answer.json()["detail"]
+        async with world.asks("vera") as vera:
+            in_the_way = (await vera.get(link.removeprefix("/api/v1"))).json()
+        assert in_the_way["environment"] == "production"
         assert await world.rows() == before
         assert (await get(world, first))["phase"] == "queued"
     finally:
@@ -370,6 +375,6 @@ async def test_coalescing_keeps_only_the_newest_request_of_a_module(world: World
     finally:
         await with_arrival(world, "queue")
     shown = [await get(world, each) for each in asked]
-    assert [each["phase"] for each in shown] == ["aborted", "aborted", "queued"]
+    assert [each["phase"] for each in shown] == ["superseded", "superseded", "queued"]
     assert asked[1] in shown[0]["cause"]["message"]
     assert shown[0]["exit_code"] == 5

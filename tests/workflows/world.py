@@ -17,8 +17,9 @@ from domain.approval import DelegationTokenVerdict, PollEntry, PollRecord, VoteT
 from domain.calendar import CalendarWindow
 from domain.command import CommandClaims
 from domain.delegation import Delegation
-from domain.deployment import NodeFailure, Phase
+from domain.deployment import UNTOUCHED_END, NodeFailure, Phase
 from domain.errors import IllegalTransition
+from domain.events import EventKind
 from domain.freeze import Freeze, longest
 from domain.freeze_orders import AdHocFreeze, FreezeQuestion, Thaw, ThawClaims, ThawTokenVerdict
 from domain.gate import Claims, Decision, Refusal
@@ -36,7 +37,9 @@ from domain.messages import (
     RevertOrder,
     RollbackInput,
     RollbackTargets,
+    Successor,
     TokenCheck,
+    Withdrawal,
 )
 from domain.node import Node
 from domain.plan import Plan
@@ -78,6 +81,7 @@ class World:
     frozen_now: dict[str, AdHocFreeze] = field(default_factory=dict)
     started_at: list[tuple[float, str]] = field(default_factory=list)
     withdrawn: bool = False
+    resolved: bool = False
 
     def __post_init__(self) -> None:
         self.fleet = [
@@ -131,7 +135,41 @@ class World:
         open_ = [each for each in self.queue if each.deployment not in ended]
         running = next((each for each in open_ if each.deployment in begun), None)
         waiting = tuple(each for each in open_ if each.deployment not in begun)
-        return LaneView(frozen=frozen, freeze=self.freeze_at(look.at), running=running, queued=waiting)
+        return LaneView(
+            frozen=None if self.resolved else frozen,
+            may_override=frozen is not None,
+            override_gate=self.policy.hotfix.override,
+            freeze=self.freeze_at(look.at),
+            running=running,
+            queued=tuple(
+                each.model_copy(update={"continues": each.supersedes})
+                if ended.get(each.supersedes or "") is Phase.SUPERSEDED
+                else each
+                for each in sorted(waiting, key=lambda entry: not entry.hotfix)
+            ),
+        )
+
+    @activity.defn(name="successor_of")
+    async def successor_of(self, request: DeploymentInput) -> Successor | None:
+        for each in self.queue:
+            if each.supersedes == request.deployment and each.supersede_mode is not None:
+                words = f"superseded by {each.deployment}"
+                return Successor(deployment=each.deployment, mode=each.supersede_mode, words=words)
+        return None
+
+    @activity.defn(name="withdraw")
+    async def withdraw(self, withdrawal: Withdrawal) -> None:
+        self.progress.append(
+            Progress(
+                tenant=withdrawal.tenant,
+                deployment=withdrawal.deployment,
+                key="withdrawn",
+                event=EventKind.FINISHED,
+                message=withdrawal.cause.message,
+                phase=UNTOUCHED_END[withdrawal.cause.kind],
+                cause=withdrawal.cause,
+            )
+        )
 
     @activity.defn(name="save_poll")
     async def save_poll(self, record: PollRecord) -> None:
@@ -304,6 +342,8 @@ class World:
             self.prepare,
             self.record,
             self.load_lane,
+            self.successor_of,
+            self.withdraw,
             self.save_poll,
             self.rollback_targets,
             self.stage,
