@@ -1,9 +1,11 @@
 """What is written down: phases, events, polls, lanes. One transaction each, safe to repeat."""
 
 from temporalio import activity
+from temporalio.client import Client
 from typing_extensions import override
 
 from activities.orders import Records
+from activities.promotions import tell
 from domain.approval import PollRecord
 from domain.deployment import Phase
 from domain.messages import (
@@ -23,8 +25,9 @@ from store.database import Database
 class DatabaseRecords(Records):
     """Short transactions on our own database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, client: Client) -> None:
         self._database = database
+        self._client = client
 
     @activity.defn
     @override
@@ -33,6 +36,8 @@ class DatabaseRecords(Records):
             await deployments.record(session, progress)
             if progress.phase is Phase.ROLLED_BACK_UNVERIFIED:
                 await lanes.freeze(session, progress.tenant, progress.deployment, progress.message)
+        if progress.phase is not None and progress.phase.terminal:
+            await tell(self._client, self._database, progress.tenant, progress.deployment)
 
     @activity.defn
     @override

@@ -11,6 +11,7 @@ from activities.looks import AgentLooks
 from activities.measurements import ProviderMeasurements
 from activities.nodes import AgentNodes
 from activities.planning import FleetPlanning
+from activities.promotions import DatabasePromotions
 from activities.records import DatabaseRecords
 from activities.supervision import TemporalSupervision
 from activities.tenant_orders import Tenancy
@@ -41,7 +42,8 @@ class Holdings:
 
 def control_activities(held: Holdings) -> Activities:
     """Short ones: records, tokens, supervision."""
-    records = DatabaseRecords(held.database)
+    records = DatabaseRecords(held.database, held.client)
+    promotions = DatabasePromotions(held.database)
     tokens = PublicKeyTokens(held.tokens)
     freezes = DatabaseFreezes(held.database)
     return (
@@ -51,6 +53,12 @@ def control_activities(held: Holdings) -> Activities:
         records.rollback_targets,
         records.successor_of,
         records.withdraw,
+        promotions.promotion_terms,
+        promotions.record_promotion,
+        promotions.queue_stage,
+        promotions.queue_rollback,
+        promotions.standing,
+        promotions.withdraw_stage,
         tokens.read_vote,
         tokens.read_delegation,
         tokens.read_command,

@@ -7,7 +7,7 @@ from typing import Final
 
 import uvicorn
 
-from api import tenancy
+from api import promotions, tenancy
 from api.application import create_app
 from api.housekeeping import tidy
 from api.lanes import keep
@@ -47,6 +47,7 @@ async def serve(configuration: ApiSettings) -> None:
         keepers = [
             asyncio.create_task(keep(services.temporal, services.database)),
             asyncio.create_task(tenancy.keep(services.temporal, services.database)),
+            asyncio.create_task(promotions.keep(services.temporal, services.database)),
             asyncio.create_task(tidy(services.database, services.counters)),
         ]
         try:

@@ -3,7 +3,7 @@
 from typing import Final
 from urllib.parse import quote
 
-from domain.names import deployment_workflow_id
+from domain.names import deployment_workflow_id, promotion_workflow_id
 from runtime.settings import ApiSettings
 
 PREFIX: Final = "/api/v1"
@@ -33,6 +33,21 @@ def approval_links(settings: ApiSettings, approval: str, deployment: str | None)
     """Of a gate: itself, its deployment where it has one, its page in the console."""
     of_deployment = {"deployment": deployment_path(deployment)} if deployment else {}
     return {"self": approval_path(approval), **of_deployment, "console": console(settings, approval)}
+
+
+def promotion_path(promotion: str) -> str:
+    """A promotion's place in the API."""
+    return f"{PREFIX}/promotions/{promotion}"
+
+
+def promotion_links(settings: ApiSettings, promotion: str) -> dict[str, str]:
+    """Of a promotion: itself, its events, its page in the console."""
+    own = promotion_path(promotion)
+    return {
+        "self": own,
+        "events": f"{own}/events",
+        "console": console(settings, promotion_workflow_id(promotion)),
+    }
 
 
 def console(settings: ApiSettings, workflow_id: str) -> str:

@@ -20,11 +20,13 @@ from cli.errors import Refused, Unreachable
 from cli.sse import ServerEvent
 from domain.base import Frozen
 from domain.deployment import Phase
+from domain.promotion import PromotionPhase
 
 AUTHORIZATION_ENDED = "authorization.ended"
 REDRAW_GAP = 0.2  # seconds: never more often, however many events come
 POLL_WITH_STREAM = 10.0  # seconds: a stream that lost an event must not leave the picture wrong for ever
 POLL_WITHOUT_STREAM = 2.0
+ENDS = frozenset(str(phase) for phase in (*Phase, *PromotionPhase) if phase.terminal)
 LAST_EVENTS = 0.5  # seconds that the event of the end may come after the end itself was read
 
 
@@ -32,7 +34,7 @@ class Update(Frozen):
     """What is known now.
 
     Attributes:
-        deployment: the API's answer to GET /deployments/{id}.
+        deployment: the API's answer to GET /deployments/{id}, or of what else is followed.
         events: what came in since the last update, oldest first.
         notice: why this may be out of date; None when it is fresh.
     """
@@ -44,7 +46,7 @@ class Update(Frozen):
     @property
     def ended(self) -> bool:
         """Whether nothing can follow."""
-        return Phase(self.deployment["phase"]).terminal
+        return self.deployment["phase"] in ENDS
 
 
 class EventStream:
@@ -108,12 +110,15 @@ class EventStream:
             self.connected = False
 
 
-def follow(client: ApiClient, deployment: str, *, seconds: float | None, tick: float) -> Iterator[Update]:
-    """Updates of a deployment, the last one with its end.
+def follow(
+    client: ApiClient, subject: str, *, seconds: float | None, tick: float, kind: str = "deployments"
+) -> Iterator[Update]:
+    """Updates of a deployment, or of something else that has phases and events, the last one with its end.
 
     Args:
         client: whom to ask.
-        deployment: its id.
+        subject: its id.
+        kind: the list of the API that it is in.
         seconds: how long at most; None for as long as it takes.
         tick: an update comes at least this often (seconds), so that countdowns move.
 
@@ -121,7 +126,7 @@ def follow(client: ApiClient, deployment: str, *, seconds: float | None, tick: f
         Unreachable: right at the start; later it is a notice.
         Refused: no such deployment, or not for this user.
     """
-    path = f"/deployments/{deployment}"
+    path = f"/{kind}/{subject}"
     limit = None if seconds is None else time.monotonic() + seconds
     update = Update(deployment=client.get(path))
     yield update

@@ -16,6 +16,7 @@ from cli import (
     freezes,
     groups,
     people,
+    promotions,
     releases,
     rollbacks,
     stack,
@@ -66,6 +67,7 @@ def agent(
 
 for room in (
     deployments,
+    promotions,
     rollbacks,
     approvals,
     fleet,

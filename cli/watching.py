@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from cli.client import ApiClient
@@ -19,6 +20,7 @@ from cli.view import headline, render
 from domain.events import EventKind
 
 STILL_UNDER_WAY = 4  # the exit code of domain.deployment.exit_code for what has not ended
+PHASES = (EventKind.PHASE, EventKind.PROMOTION_PHASE)
 TICK = 1.0  # seconds between two redraws when nothing happens
 
 Watch = Annotated[
@@ -33,27 +35,51 @@ Frames = Annotated[bool, typer.Option("--json", help="One JSON document per chan
 Show = Callable[[Update], None]
 
 
-def watch(client: ApiClient, deployment: str, *, live: bool, as_json: bool, seconds: float | None) -> int:
-    """Show a deployment until its end or for at most `seconds`; its exit code as the API has it."""
+@dataclass(frozen=True)
+class Picture:
+    """How something that is followed looks: the list of the API it is in, its first line, and all of it."""
+
+    kind: str
+    headline: Callable[[dict[str, Any], datetime], str]
+    render: Callable[[dict[str, Any], datetime, str | None], RenderableType]
+
+
+DEPLOYMENT = Picture(
+    kind="deployments",
+    headline=lambda answer, now: headline(Frame.of(answer), now),
+    render=lambda answer, now, notice: render(Frame.of(answer), now=now, notice=notice),
+)
+
+
+def watch(
+    client: ApiClient,
+    subject: str,
+    *,
+    live: bool,
+    as_json: bool,
+    seconds: float | None,
+    picture: Picture = DEPLOYMENT,
+) -> int:
+    """Show it until its end or for at most `seconds`; its exit code as the API has it."""
     code = STILL_UNDER_WAY
-    with nullcontext(JsonFrames().show) if as_json else for_people(live=live) as show:
-        for update in follow(client, deployment, seconds=seconds, tick=TICK):
+    with nullcontext(JsonFrames().show) if as_json else for_people(picture, live=live) as show:
+        for update in follow(client, subject, kind=picture.kind, seconds=seconds, tick=TICK):
             show(update)
             code = int(update.deployment["exit_code"])
     return code
 
 
 @contextmanager
-def for_people(*, live: bool) -> Iterator[Show]:
+def for_people(picture: Picture = DEPLOYMENT, *, live: bool) -> Iterator[Show]:
     """The live view, redrawn in place, where there is a terminal and it is wanted; else lines."""
     if not (live and console.is_terminal):
-        yield Lines(console).show
+        yield Lines(console, picture).show
         return
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as area:
 
         def redraw(update: Update) -> None:
-            frame = Frame.of(update.deployment)
-            area.update(render(frame, now=datetime.now().astimezone(), notice=update.notice), refresh=True)
+            seen = picture.render(update.deployment, datetime.now().astimezone(), update.notice)
+            area.update(seen, refresh=True)
 
         yield redraw
 
@@ -61,18 +87,17 @@ def for_people(*, live: bool) -> Iterator[Show]:
 class Lines:
     """One line per event, with its time: for logs and pipes."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, picture: Picture = DEPLOYMENT) -> None:
         self._console = console
+        self._picture = picture
         self._notice: str | None = None
         self._begun = False
 
     def show(self, update: Update) -> None:
         """Print what is new."""
         if not self._begun:
-            self._line(
-                datetime.now().astimezone(),
-                headline(Frame.of(update.deployment), datetime.now().astimezone()),
-            )
+            now = datetime.now().astimezone()
+            self._line(now, self._picture.headline(update.deployment, now))
             self._begun = True
         for event in update.events:
             self._event(event)
@@ -84,7 +109,7 @@ class Lines:
         content = json.loads(event.data)
         at = datetime.fromisoformat(content["at"]).astimezone()
         actor = f" ({content['actor']})" if content.get("actor") else ""
-        what = content["phase"] if event.event == EventKind.PHASE else event.event
+        what = content["phase"] if event.event in PHASES else event.event
         self._line(at, f"{what:<22}  {content['message']}{actor}")
 
     def _line(self, at: datetime, words: str) -> None:

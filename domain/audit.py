@@ -125,8 +125,14 @@ def follow(head: ChainHead, links: Iterable[AuditLink]) -> ChainHead:
 
 
 # What only tells how a rollout goes, and what the judge and the nodes say, is in the events.
-NOT_AUDITED: Final = (EventKind.PLANNED, EventKind.PHASE, EventKind.VERDICT, EventKind.NODES_FAILED)
-_REFUSALS: Final = (EventKind.VOTE_REFUSED, EventKind.SIGNAL_REFUSED)
+NOT_AUDITED: Final = (
+    EventKind.PLANNED,
+    EventKind.PHASE,
+    EventKind.VERDICT,
+    EventKind.NODES_FAILED,
+    EventKind.PROMOTION_PHASE,
+)
+_REFUSALS: Final = (EventKind.VOTE_REFUSED, EventKind.SIGNAL_REFUSED, EventKind.PROMOTION_SIGNAL_REFUSED)
 _CATEGORY_OF: Final = {"gate": AuditCategory.APPROVAL, "lane": AuditCategory.ENVIRONMENT}
 
 

@@ -65,6 +65,11 @@ def approval_id(deployment: str, gate: str) -> str:
     return f"approval-{deployment}-{gate}"
 
 
+def promotion_workflow_id(promotion: str) -> str:
+    """The workflow id of one release's way through the environments."""
+    return f"release-{promotion}"
+
+
 def analysis_id(deployment: str, wave: int) -> str:
     """The workflow id of the judge's run over one wave."""
     return f"analysis-{deployment}-{wave}"

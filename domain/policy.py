@@ -16,6 +16,7 @@ from domain.health import HealthLimits
 from domain.judging import JudgeName, JudgePolicy, MannWhitney, Thresholds
 from domain.metrics import MetricSpec
 from domain.names import EnvironmentName
+from domain.promotion import PromotionRule
 from domain.roles import Role
 from domain.strategy import BlueGreen, Canary, Direct, Rolling, Strategy
 
@@ -166,6 +167,7 @@ class EnvironmentPolicy(Strict):
         supersede: how a deployment under way makes room where `arrival` is supersede, or for a hotfix.
         unsigned_votes: approvals without a token count: development only.
         requires: the environment in which a release must have completed before it may come here.
+        promotion: how long a promotion lets a release run here, and what follows when it fails here.
     """
 
     strategy: Strategy = Canary()
@@ -180,6 +182,7 @@ class EnvironmentPolicy(Strict):
     rollback: RollbackRule = RollbackRule()
     unsigned_votes: bool = False
     requires: EnvironmentName | None = None
+    promotion: PromotionRule = PromotionRule()
 
     @model_validator(mode="after")
     def _gate_names_differ(self) -> Self:

@@ -1,4 +1,4 @@
-"""The events that deployments leave behind, and approvals that belong to none."""
+"""The events that deployments and promotions leave behind, and approvals that belong to no deployment."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,6 +46,20 @@ async def append_of_approval(
     return await _append(session, "approval", values)
 
 
+async def append_to_promotion(
+    session: AsyncSession,
+    tenant: str,
+    promotion: str,
+    *,
+    key: str,
+    kind: EventKind,
+    payload: Mapping[str, Any],
+) -> bool:
+    """The same for a promotion; the caller holds its row lock."""
+    values = {"tenant": tenant, "promotion": promotion, "key": key, "kind": kind, "payload": dict(payload)}
+    return await _append(session, "promotion", values)
+
+
 async def _append(session: AsyncSession, home: str, values: Mapping[str, Any]) -> bool:
     statement = (
         insert(EventRow)
@@ -79,6 +93,14 @@ async def after_of_approval(
 ) -> list[StoredEvent]:
     """The events of an approval that belongs to no deployment, with an id above the cursor, oldest first."""
     newer = _newer(tenant, cursor, limit).where(EventRow.approval == approval)
+    return await _read(session, newer)
+
+
+async def of_promotion_after(
+    session: AsyncSession, tenant: str, promotion: str, cursor: int, *, limit: int = 500
+) -> list[StoredEvent]:
+    """The events of a promotion with an id above the cursor, oldest first."""
+    newer = _newer(tenant, cursor, limit).where(EventRow.promotion == promotion)
     return await _read(session, newer)
 
 

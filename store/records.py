@@ -199,11 +199,12 @@ class StoredLook(Frozen):
 
 
 class StoredEvent(Frozen):
-    """One event, of a deployment or of an approval without one. `id` is the cursor to go on from."""
+    """One event, of a deployment, a promotion or an approval. `id` is the cursor to go on from."""
 
     id: int
     deployment: str | None
     approval: str | None = None
+    promotion: str | None = None
     kind: str
     at: datetime
     payload: dict[str, object]

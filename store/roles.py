@@ -17,7 +17,7 @@ APPLICATION: Final = "hotswap_application"
 SYSTEM: Final = "hotswap_system"
 TENANT_SETTING: Final = "hotswap.tenant"
 
-# What is read across tenants: lanes with work, the numbers for monitoring, whether anybody exists yet.
+# What is read across tenants: lanes and promotions with work, numbers for monitoring, whether anybody exists.
 SYSTEM_READS: Final = {
     "tenants": (
         *("id", "name", "state", "state_since", "reason", "tier", "quota"),
@@ -26,7 +26,9 @@ SYSTEM_READS: Final = {
     "users": ("tenant", "username"),
     "environments": ("tenant", "name", "frozen"),
     "nodes": ("tenant", "name", "environment", "last_seen"),
-    "deployments": ("tenant", "id", "environment", "phase", "created_at"),
+    "deployments": ("tenant", "id", "environment", "phase", "created_at", "finished_at"),
+    "promotions": ("tenant", "id", "phase", "phase_since", "created_at"),
+    "promotion_stages": ("tenant", "promotion", "deployment", "rollback"),
     "polls": ("tenant", "id", "closed_at"),
     "idempotency_keys": ("tenant", "username", "key", "created_at"),
     "sessions": ("tenant", "id", "expires_at"),

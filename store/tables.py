@@ -29,6 +29,7 @@ from domain.arrival import SupersedeMode
 from domain.deployment import Phase
 from domain.gate import GateResult
 from domain.outcomes import OutcomeKind
+from domain.promotion import OnFailure, PromotionPhase
 from domain.release import Kind
 from domain.roles import Role
 from domain.tenancy import TenantState, Tier
@@ -350,7 +351,7 @@ class AnalysisRow(Table):
 
 
 class EventRow(Table):
-    """What happened to a deployment, or to an approval that belongs to none.
+    """What happened to a deployment, to a promotion, or to an approval that belongs to no deployment.
 
     Ids grow in the order in which the events of one of them were committed.
     """
@@ -359,18 +360,22 @@ class EventRow(Table):
     __table_args__ = (
         ForeignKeyConstraint(["tenant", "deployment"], ["deployments.tenant", "deployments.id"]),
         ForeignKeyConstraint(["tenant", "approval"], ["polls.tenant", "polls.id"]),
+        ForeignKeyConstraint(["tenant", "promotion"], ["promotions.tenant", "promotions.id"]),
         UniqueConstraint("tenant", "deployment", "key"),
         UniqueConstraint("tenant", "approval", "key"),
-        CheckConstraint("(deployment IS NULL) <> (approval IS NULL)", name="one_home"),
+        UniqueConstraint("tenant", "promotion", "key"),
+        CheckConstraint("num_nonnulls(deployment, approval, promotion) = 1", name="one_home"),
         Index(None, "tenant", "deployment", "id"),
         Index(None, "tenant", "approval", "id"),
         Index(None, "tenant", "transaction", "id"),
+        Index(None, "tenant", "promotion", "id"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     tenant: Mapped[str]
     deployment: Mapped[str | None]
     approval: Mapped[str | None]
+    promotion: Mapped[str | None]
     key: Mapped[str]
     kind: Mapped[str]
     at: Mapped[datetime] = mapped_column(server_default=NOW)
@@ -395,3 +400,57 @@ class IdempotencyKeyRow(Table):
     body_digest: Mapped[str]
     deployment: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class PromotionRow(Table):
+    """One release's way through environments; `position` is the stage that it has come to, from 1."""
+
+    __tablename__ = "promotions"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant", "module", "version"], ["releases.tenant", "releases.module", "releases.version"]
+        ),
+        _one_of("phase", PromotionPhase),
+        Index(None, "tenant", "created_at", "id"),
+    )
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    module: Mapped[str]
+    version: Mapped[str]
+    requester: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
+    phase: Mapped[str]
+    phase_since: Mapped[datetime] = mapped_column(server_default=NOW)
+    position: Mapped[int] = mapped_column(server_default="1")
+    waiting_for: Mapped[str] = mapped_column(server_default="")
+    message: Mapped[str] = mapped_column(server_default="")
+    cause: Mapped[Json | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    finished_at: Mapped[datetime | None]
+
+
+class PromotionStageRow(Table):
+    """One environment of a promotion: its terms, its deployment, and the one that takes that back."""
+
+    __tablename__ = "promotion_stages"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "promotion"], ["promotions.tenant", "promotions.id"]),
+        ForeignKeyConstraint(["tenant", "environment"], ["environments.tenant", "environments.name"]),
+        ForeignKeyConstraint(["tenant", "deployment"], ["deployments.tenant", "deployments.id"]),
+        ForeignKeyConstraint(["tenant", "rollback"], ["deployments.tenant", "deployments.id"]),
+        _one_of("on_failure", OnFailure),
+        CheckConstraint("position >= 1", name="position_counts"),
+        Index(None, "tenant", "deployment"),
+        Index(None, "tenant", "rollback"),
+    )
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    promotion: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    environment: Mapped[str]
+    soak: Mapped[float]
+    on_failure: Mapped[str]
+    deployment: Mapped[str | None]
+    rollback: Mapped[str | None]
+    note: Mapped[str] = mapped_column(server_default="")

@@ -6,6 +6,7 @@ from workflows.analysis import CanaryAnalysisWorkflow
 from workflows.approval import ApprovalWorkflow
 from workflows.deployment import DeploymentWorkflow
 from workflows.lane import LaneWorkflow
+from workflows.release import ReleaseWorkflow
 from workflows.rollback import RollbackWorkflow
 from workflows.tenant import TenantRemovalWorkflow, TenantWorkflow
 
@@ -17,4 +18,5 @@ ALL_WORKFLOWS: Sequence[type] = (
     RollbackWorkflow,
     TenantWorkflow,
     TenantRemovalWorkflow,
+    ReleaseWorkflow,
 )

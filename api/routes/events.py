@@ -1,22 +1,24 @@
-"""The live stream of one deployment: server-sent events (HTML standard, "Server-sent events")."""
+"""Live streams of deployments and promotions: server-sent events (HTML standard, "Server-sent events")."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Request, Response
+from sqlalchemy.ext.asyncio import AsyncSession
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api.access import Viewer, still_allowed
 from api.services import Hands
 from domain.errors import HotswapError, InvalidInput
-from store import deployments, events
+from store import deployments, events, promotions
 from store.database import Database
 from store.records import StoredEvent
 
-router = APIRouter(prefix="/deployments", tags=["deployments"])
+router = APIRouter(tags=["events"])
 
 LOOK_EVERY: Final = 0.5  # seconds between two looks at the store
 ASK_EVERY: Final = 5.0  # seconds between two looks whether the reader may still read
@@ -24,30 +26,73 @@ ENDED: Final = "authorization.ended"
 KEEP_ALIVE: Final = 15  # seconds of silence after which a comment is sent
 
 
-@router.get(
-    "/{deployment}/events",
-    response_class=EventSourceResponse,
-    responses={HTTPStatus.NO_CONTENT: {"description": "It has ended and every event was seen."}},
-)
+_STREAM: Final[dict[int | str, dict[str, Any]]] = {
+    HTTPStatus.NO_CONTENT: {"description": "It has ended and every event was seen."}
+}
+
+LastEventId = Annotated[str | None, Header(max_length=20)]
+Over = Callable[[AsyncSession], Awaitable[bool]]
+After = Callable[[AsyncSession, int], Awaitable[list[StoredEvent]]]
+
+
+@router.get("/deployments/{deployment}/events", response_class=EventSourceResponse, responses=_STREAM)
 async def stream(
-    deployment: str,
-    caller: Viewer,
-    hands: Hands,
-    request: Request,
-    last_event_id: Annotated[str | None, Header(max_length=20)] = None,
+    deployment: str, caller: Viewer, hands: Hands, request: Request, last_event_id: LastEventId = None
 ) -> Response:
     """All events from the one after Last-Event-ID on, as they happen; ends with the deployment.
 
     It ends too, with an event `authorization.ended`, when the token expires or is revoked meanwhile.
     """
+    tenant = caller.tenant
+
+    async def over(session: AsyncSession) -> bool:
+        return (await deployments.get(session, tenant, deployment)).phase.terminal
+
+    async def after(session: AsyncSession, cursor: int) -> list[StoredEvent]:
+        return await events.after(session, tenant, deployment, cursor)
+
+    source = _Source(hands.database, tenant, over, after)
+    return await _stream(source, request, last_event_id)
+
+
+@router.get("/promotions/{promotion}/events", response_class=EventSourceResponse, responses=_STREAM)
+async def stream_promotion(
+    promotion: str, caller: Viewer, hands: Hands, request: Request, last_event_id: LastEventId = None
+) -> Response:
+    """All events from the one after Last-Event-ID on, as they happen; ends with the promotion.
+
+    It ends too, with an event `authorization.ended`, when the token expires or is revoked meanwhile.
+    """
+    tenant = caller.tenant
+
+    async def over(session: AsyncSession) -> bool:
+        return (await promotions.get(session, tenant, promotion)).phase.terminal
+
+    async def after(session: AsyncSession, cursor: int) -> list[StoredEvent]:
+        return await events.of_promotion_after(session, tenant, promotion, cursor)
+
+    source = _Source(hands.database, tenant, over, after)
+    return await _stream(source, request, last_event_id)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the events of one thing are read, and whether more can come."""
+
+    database: Database
+    tenant: str
+    over: Over
+    after: After
+
+
+async def _stream(source: _Source, request: Request, last_event_id: str | None) -> Response:
     cursor = _cursor(last_event_id)
-    async with hands.database.transaction(caller.tenant) as session:
-        stored = await deployments.get(session, caller.tenant, deployment)
-        waiting = await events.after(session, caller.tenant, deployment, cursor, limit=1)
-    if stored.phase.terminal and not waiting and last_event_id is not None:
+    async with source.database.transaction(source.tenant) as session:
+        ended = await source.over(session)
+        waiting = await source.after(session, cursor)
+    if ended and not waiting and last_event_id is not None:
         return Response(status_code=HTTPStatus.NO_CONTENT)  # tells a browser not to come back
-    found = _follow(hands.database, caller.tenant, deployment, cursor)
-    watched = _while_allowed(found, request)
+    watched = _while_allowed(_follow(source, cursor), request)
     return EventSourceResponse(watched, ping=KEEP_ALIVE, headers={"Cache-Control": "no-store"})
 
 
@@ -69,18 +114,16 @@ async def _while_allowed(
             yield event
 
 
-async def _follow(
-    database: Database, tenant: str, deployment: str, cursor: int
-) -> AsyncIterator[ServerSentEvent | None]:
-    """Event after event, until the deployment has ended and none is left; None after a look for nothing.
+async def _follow(source: _Source, cursor: int) -> AsyncIterator[ServerSentEvent | None]:
+    """Event after event, until the end is written and none is left; None after a look for nothing.
 
     The phase is read before the events: an end that is seen has its events in the store already.
     """
     while True:
-        async with database.transaction(tenant) as session:
-            over = (await deployments.get(session, tenant, deployment)).phase.terminal
-        async with database.transaction(tenant) as session:
-            found = await events.after(session, tenant, deployment, cursor)
+        async with source.database.transaction(source.tenant) as session:
+            over = await source.over(session)
+        async with source.database.transaction(source.tenant) as session:
+            found = await source.after(session, cursor)
         for event in found:
             yield _sent(event)
             cursor = event.id
@@ -92,11 +135,12 @@ async def _follow(
 
 
 def _sent(event: StoredEvent) -> ServerSentEvent:
+    subjects = (("deployment", event.deployment), ("promotion", event.promotion))
     content = {
         **event.payload,
         "id": event.id,
         "kind": event.kind,
-        "deployment": event.deployment,
+        **{name: value for name, value in subjects if value is not None},
         "at": event.at.isoformat(),
     }
     return ServerSentEvent(id=str(event.id), event=event.kind, data=json.dumps(content, ensure_ascii=False))

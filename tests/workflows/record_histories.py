@@ -33,6 +33,7 @@ from domain.names import (
 from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
 from domain.strategy import BlueGreen, Canary, Custom, Direct, Rolling
 from runtime.temporal import server_program, workflow_runner
+from tests.workflows import record_promotions
 from tests.workflows.tenants import record_tenants
 from tests.workflows.world import World
 from workflows import ALL_WORKFLOWS
@@ -225,6 +226,7 @@ async def main() -> None:
         await record(env.client)
         await record_beside(env.client)
         await record_tenants(env.client)
+        await record_promotions.record(env.client, save)
         await asyncio.sleep(0.2)
 
 

@@ -11,6 +11,10 @@ from domain.gate import GateResult
 from domain.messages import AnalysisInput, DeploymentInput, LaneInput, RollbackInput
 from domain.names import CONTROL_QUEUE
 from domain.policy import EnvironmentPolicy, GateRule, RollbackRule
+from domain.promotion import PromotionPhase, PromotionStage
+from domain.promotion_messages import PromotionInput
+from domain.tenancy import TenantOrder
+from tests.workflows.promotion_world import PromotionWorld
 from tests.workflows.test_deployment import EARLY_GATE
 from tests.workflows.world import ANALYSIS, World
 from workflows import ALL_WORKFLOWS
@@ -18,7 +22,9 @@ from workflows.analysis import CanaryAnalysisWorkflow
 from workflows.approval import ApprovalWorkflow
 from workflows.deployment import DeploymentWorkflow
 from workflows.lane import LaneWorkflow
+from workflows.release import ReleaseWorkflow
 from workflows.rollback import RollbackWorkflow
+from workflows.tenant import TenantRemovalWorkflow, TenantWorkflow
 
 COMMON = {"tenant": "acme", "environment": "production"}
 INPUTS = {
@@ -54,6 +60,10 @@ INPUTS = {
         subject="test",
     ),
 }
+INPUTS[ReleaseWorkflow] = lambda name: PromotionInput(
+    tenant="acme", promotion=name, requester="ana", module="greeter", version="2.0.0"
+)
+INPUTS[TenantWorkflow] = INPUTS[TenantRemovalWorkflow] = lambda name: TenantOrder(tenant=name, actor="admin")
 SHAPES = {
     "zero": [],
     "valid": [{"actor": "ana", "approver": "ana", "reason": "r", "deployment": "d", "digest": "0" * 64}],
@@ -86,7 +96,8 @@ def test_every_workflow_is_in_the_table():
 @pytest.mark.parametrize("workflow", ALL_WORKFLOWS, ids=lambda each: each.__name__)
 async def test_no_signal_sticks_or_fails_a_workflow(stage, workflow):
     """All shapes of all its signals in one run: it still answers, and it ends as it would have."""
-    world = World(
+    world = PromotionWorld(
+        stages=(PromotionStage(environment="never-reached"),),
         policy=EnvironmentPolicy(rollback=RollbackRule(rounds=1)),  # no pauses: see the terminate below
         touched=["node-01"],  # a rollback that waits for a person
         refuses=lambda action, _node: "not back" if action == "verify_reverted" else None,
@@ -112,6 +123,9 @@ async def test_no_signal_sticks_or_fails_a_workflow(stage, workflow):
         if workflow is RollbackWorkflow:
             await handle.signal("abandon", {"actor": "ana"})
             assert (await handle.result()).unverified == ("node-01",)
+        elif workflow is ReleaseWorkflow:
+            await handle.signal("abort", {"actor": "ana"})
+            assert (await handle.result()).phase is PromotionPhase.STOPPED
         else:
             await handle.terminate()  # an activity that this cuts off stops the skipping of time
 
