@@ -28,7 +28,6 @@ from workflows import ALL_WORKFLOWS
 
 RECORDS_AT_ONCE = 50
 BATCHES_AT_ONCE = 32
-POOL_SIZE = 20
 
 
 async def work(settings: WorkerSettings) -> None:
@@ -38,7 +37,10 @@ async def work(settings: WorkerSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     client = await connect(settings, runtime=metrics_runtime(settings.metrics_address()))
-    database = Database(settings.database_url, pool_size=POOL_SIZE)
+    database = Database(
+        settings.database_url, pool_size=settings.database_pool, pool_wait=settings.database_pool_wait
+    )
+    await database.require_bound_role()
     providers = settings.providers()
     async with (
         AgentClient(ca=settings.tls_ca, certificate=settings.tls_certificate, key=settings.tls_key) as agents,
@@ -86,8 +88,13 @@ def main() -> int:
         return 2
     configure_logging("worker", settings.log_level)
     traces = start_tracing("worker", settings.otlp_endpoint)
-    asyncio.run(work(settings))
-    traces.shutdown()
+    try:
+        asyncio.run(work(settings))
+    except InvalidInput as error:
+        sys.stderr.write(f"{error.message}\n")
+        return 2
+    finally:
+        traces.shutdown()
     return 0
 
 

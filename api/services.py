@@ -60,9 +60,12 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
     TrustStore.load(settings.trust_directory)
     agents = AgentClient(ca=settings.tls_ca, certificate=settings.tls_certificate, key=settings.tls_key)
     client = await temporal.connect(settings, identity="hotswap-api")
-    database = Database(settings.database_url)
+    database = Database(
+        settings.database_url, pool_size=settings.database_pool, pool_wait=settings.database_pool_wait
+    )
     counters = PostgresStorage(settings.database_url)
     try:
+        await database.require_bound_role()
         async with agents:
             yield Services(
                 settings=settings,

@@ -33,7 +33,8 @@ class ApiClient:
             cache: directory for tokens that were got with a password, so that not every command signs in.
         """
         self.target = target
-        self._http = httpx.Client(base_url=target.url + API, timeout=ANSWER_TIMEOUT)
+        chosen = {"X-Tenant-ID": target.tenant} if target.tenant else {}
+        self._http = httpx.Client(base_url=target.url + API, timeout=ANSWER_TIMEOUT, headers=chosen)
         identity = hashlib.sha256(f"{target.url}\n{target.username}".encode()).hexdigest()
         self._cached_token = cache / f"{identity[:32]}.token"
         self._token = target.token
@@ -99,8 +100,21 @@ class ApiClient:
 
     def sign_in(self, username: str, password: str) -> str:
         """A bearer token for this user."""
-        answer = self._send("POST", "/auth/token", json={"username": username, "password": password})
-        return str(self._decoded(answer)["access_token"])
+        return str(self.open_session(username, password)["access_token"])
+
+    def open_session(self, username: str, password: str, *, tenant: str | None = None) -> dict[str, Any]:
+        """The answer to a sign-in: the token, and whether the password must be changed first."""
+        who = {"username": username, "password": password, **({"tenant": tenant} if tenant else {})}
+        answer: dict[str, Any] = self._decoded(self._send("POST", "/auth/token", json=who))
+        return answer
+
+    def change_password(self, token: str, current: str, new: str) -> dict[str, Any]:
+        """The answer to a change of one's own password: a new token; the earlier ones count no more."""
+        body, headers = {"current": current, "new": new}, {"Authorization": f"Bearer {token}"}
+        answer: dict[str, Any] = self._decoded(
+            self._send("POST", "/auth/password", json=body, headers=headers)
+        )
+        return answer
 
     @contextmanager
     def events(self, path: str, *, after: str | None) -> Iterator[Iterator[ServerEvent]]:

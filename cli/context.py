@@ -30,6 +30,7 @@ class Target(Frozen):
         source: where this was found, in words.
         token: a bearer token to use as it is; None signs in with the password.
         password_file: holds the user's password on its first line.
+        tenant: the tenant that an admin of the platform chooses; None for one's own.
         temporal_ui_url, temporal_address: of the console and the frontend, when they are known.
     """
 
@@ -40,6 +41,7 @@ class Target(Frozen):
     password_file: Path | None = None
     temporal_ui_url: str | None = None
     temporal_address: str | None = None
+    tenant: str | None = None
 
 
 class Profile(Frozen):
@@ -59,6 +61,7 @@ class Choice(Frozen):
     url: str | None = None
     token: str | None = None
     profile: str | None = None
+    tenant: str | None = None
 
 
 def find_target(choice: Choice, *, environment: Mapping[str, str], directory: Path) -> Target:
@@ -69,13 +72,15 @@ def find_target(choice: Choice, *, environment: Mapping[str, str], directory: Pa
         CommandFailed: the named profile or a found file cannot be used.
     """
     if choice.url is not None:
-        return Target(url=choice.url.rstrip("/"), source="--url", token=choice.token)
+        address = choice.url.rstrip("/")
+        return Target(url=address, source="--url", token=choice.token, tenant=choice.tenant)
     saved = _from_profile(choice.profile, environment) or _from_stack(directory)
     if saved is None:
         raise NotSignedIn(
             "no control plane: start one with 'hotswap up', or sign in with 'hotswap login --url'"
         )
-    return saved.model_copy(update={"token": choice.token}) if choice.token else saved
+    given = {"token": choice.token, "tenant": choice.tenant}
+    return saved.model_copy(update={name: value for name, value in given.items() if value})
 
 
 def _from_profile(name: str | None, environment: Mapping[str, str]) -> Target | None:

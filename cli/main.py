@@ -48,9 +48,13 @@ def root(
     profile: Annotated[
         str | None, typer.Option(envvar="HOTSWAP_SIGN_IN", help="A sign-in that 'hotswap login' kept.")
     ] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option(envvar="HOTSWAP_TENANT", help="Another tenant, for the platform's admins."),
+    ] = None,
 ) -> None:
     """Keep where to go for the command that follows."""
-    context.obj = Choice(url=url or None, token=token or None, profile=profile or None)
+    context.obj = Choice(url=url or None, token=token or None, profile=profile or None, tenant=tenant or None)
 
 
 @app.command()

@@ -30,14 +30,28 @@ def login(
     *,
     url: Annotated[str, typer.Option(help="The API's address.", prompt=True)],
     user: Annotated[str, typer.Option(help="Your name there.", prompt=True)],
+    tenant: Annotated[str | None, typer.Option(help="Your tenant; without, the installation's own.")] = None,
     profile: Annotated[str, typer.Option(help="Name to keep the sign-in under.")] = DEFAULT_PROFILE,
     password_stdin: PasswordStdin = False,
 ) -> None:
-    """Sign in and keep the token (never the password) for the commands that follow."""
+    """Sign in and keep the token (never the password) for the commands that follow.
+
+    A password that somebody else has chosen must be changed: the new one is asked for, or, with
+    --password-stdin, is the second line.
+    """
     password = read_password() if password_stdin else typer.prompt("Password", hide_input=True)
     address = url.rstrip("/")
     with ApiClient(Target(url=address, source="login"), cache=token_cache()) as client:
-        token = client.sign_in(user, password)
+        session = client.open_session(user, password, tenant=tenant)
+        if session.get("must_change"):
+            prompt = "New password (the one that you were given must be changed)"
+            new = (
+                read_password()
+                if password_stdin
+                else typer.prompt(prompt, hide_input=True, confirmation_prompt=True)
+            )
+            session = client.change_password(session["access_token"], password, new)
+        token = session["access_token"]
     path = save_profile(Profile(name=profile, url=address, username=user, token=token), os.environ)
     console.print(f"signed in as {user}; kept in {path}")
 

@@ -34,7 +34,7 @@ PREFIX: Final = "HOTSWAP_"
 FILE_VARIABLE: Final = "HOTSWAP_SETTINGS_FILE"
 DIRECTORY_VARIABLE: Final = "HOTSWAP_SECRETS_DIRECTORY"
 # The command line reads these; they mean nothing to a process of the control plane and do no harm there.
-CLIENT_VARIABLES: Final = ("HOTSWAP_URL", "HOTSWAP_TOKEN", "HOTSWAP_SIGN_IN")
+CLIENT_VARIABLES: Final = ("HOTSWAP_URL", "HOTSWAP_TOKEN", "HOTSWAP_SIGN_IN", "HOTSWAP_TENANT")
 # `python -m store upgrade` alone reads this one: the URL of the role that owns the tables.
 MIGRATION_VARIABLE: Final = "HOTSWAP_MIGRATION_DATABASE_URL"
 MEBIBYTE: Final = 1024 * 1024
@@ -75,6 +75,12 @@ class Settings(TelemetrySettings):
         repr=False,
         pattern=r"^postgresql\+psycopg://",
         description="PostgreSQL as the application's role: an SQLAlchemy URL that begins postgresql+psycopg://.",
+    )
+    database_pool: Annotated[int, Field(ge=1, le=500)] = Field(
+        default=20, description="Connections that a process keeps; as many again may be opened under load."
+    )
+    database_pool_wait: Annotated[float, Field(gt=0, le=300)] = Field(
+        default=10.0, description="Seconds that a request waits for a free connection before it is refused."
     )
     temporal_address: str = Field(
         default="127.0.0.1:7233",

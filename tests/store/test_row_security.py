@@ -8,6 +8,7 @@ import pytest_asyncio
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from domain.errors import InvalidInput
 from store import row_security, schema
 from store.database import Database
 from store.metadata import METADATA
@@ -184,6 +185,19 @@ async def test_the_application_cannot_help_itself(two: Database, attempt: str) -
     with pytest.raises(DBAPIError) as error:
         await help_itself()
     assert refused(error)
+
+
+async def test_only_a_role_that_is_bound_may_serve(url: str, postgres_server: PostgresServer) -> None:
+    ours = Database(url, pool_size=1)
+    await ours.require_bound_role()
+    await ours.dispose()
+    superuser = postgres_server.directory.url(postgres_server.port, url.rsplit("/", 1)[1])
+    for other in (as_owner(url), superuser):
+        database = Database(other, pool_size=1)
+        with pytest.raises(InvalidInput) as error:
+            await database.require_bound_role()
+        assert error.value.field == "database_url"
+        await database.dispose()
 
 
 async def test_the_owner_is_bound_too(url: str) -> None:
