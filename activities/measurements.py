@@ -18,7 +18,7 @@ from clients.providers.web import ask_web
 from domain.conditions.measurement import Measurement, phase_of, shown
 from domain.conditions.metric import MetricPhase
 from domain.errors import NodeError, ProviderDown, ProviderRefused
-from domain.measuring import Measured, MeasureOrder, circumstances, judged_metric
+from domain.measuring import Conclusion, Measured, MeasureOrder, circumstances, judged_metric
 from domain.messages import AnalysisInput
 from domain.pooling import pooled
 from domain.provider_settings import ProviderSettings
@@ -33,7 +33,7 @@ from domain.providers import (
     filled,
 )
 from domain.windows import NodeWindow, reduce_samples
-from store import nodes
+from store import analyses, nodes
 from store.database import Database
 
 External = PrometheusProvider | WebProvider | CommandProvider | PluginProvider
@@ -74,6 +74,12 @@ class ProviderMeasurements(Measurements):
                 phase=phase, value=value, message=message, started=started, finished=time.time()
             )
         )
+
+    @activity.defn
+    @override
+    async def keep(self, conclusion: Conclusion) -> None:
+        async with beating(), self._database.transaction(conclusion.analysis.tenant) as session:
+            await analyses.conclude(session, conclusion)
 
     async def _result(self, request: AnalysisInput, provider: Provider) -> Any:
         around = circumstances(request)

@@ -12,7 +12,7 @@ from domain.analysis import Verdict
 from domain.approval import DelegationTokenVerdict, PollRecord, VoteTokenVerdict
 from domain.freeze import Freeze
 from domain.freeze_orders import AdHocFreeze, FreezeQuestion, Thaw, ThawTokenVerdict
-from domain.measuring import Measured, MeasureOrder
+from domain.measuring import Conclusion, Measured, MeasureOrder
 from domain.messages import (
     CommandTokenVerdict,
     DeploymentInput,
@@ -122,6 +122,11 @@ class Measurements(ABC):
     @abstractmethod
     async def measure(self, order: MeasureOrder) -> Measured:
         """Measure one check now. A provider that does not answer is an outage in the result, no error."""
+
+    @activity.defn
+    @abstractmethod
+    async def keep(self, conclusion: Conclusion) -> None:
+        """Write the last word down, after the last look."""
 
 
 class Records(ABC):

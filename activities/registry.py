@@ -84,6 +84,7 @@ def tenant_activities(tenancy: Tenancy) -> Activities:
 
 def node_activities(held: Holdings) -> Activities:
     """Those that talk to nodes."""
+    measurements = ProviderMeasurements(held.database, held.agents, held.provider_http, held.providers)
     nodes = AgentNodes(held.database, held.agents, held.bundles)
     return (
         FleetPlanning(held.database, held.agents).prepare,
@@ -97,5 +98,6 @@ def node_activities(held: Holdings) -> Activities:
         nodes.revert,
         nodes.verify_reverted,
         AgentLooks(held.database, held.agents).look,
-        ProviderMeasurements(held.database, held.agents, held.provider_http, held.providers).measure,
+        measurements.measure,
+        measurements.keep,
     )

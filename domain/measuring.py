@@ -29,6 +29,13 @@ class Measured(Frozen):
     outage: str = ""
 
 
+class Conclusion(Frozen):
+    """An analysis's last word with its condition checks, to be kept after its last look."""
+
+    analysis: AnalysisInput
+    verdict: Verdict
+
+
 class CheckProgress(Frozen):
     """One check's way: its metric's progress, and the provider's outages in a row."""
 

@@ -205,7 +205,7 @@ class CommandTokenVerdict(Frozen):
 
 
 class AnalysisInput(Frozen):
-    """The judge's run over one wave."""
+    """The judge's run over one wave; in the background, condition checks alone until told to conclude."""
 
     tenant: TenantId
     environment: EnvironmentName
@@ -219,6 +219,7 @@ class AnalysisInput(Frozen):
     rule: AnalysisRule
     subject: str
     against: str = "baseline"
+    background: bool = False
 
 
 class Look(Frozen):

@@ -75,6 +75,11 @@ def analysis_id(deployment: str, wave: int) -> str:
     return f"analysis-{deployment}-{wave}"
 
 
+def background_id(deployment: str) -> str:
+    """The workflow id of the analysis that runs beside a deployment's waves."""
+    return f"analysis-{deployment}-background"
+
+
 def rollback_id(deployment: str) -> str:
     """The workflow id of the rollback that belongs to a deployment."""
     return f"rollback-{deployment}"

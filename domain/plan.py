@@ -61,8 +61,28 @@ class Analyze(Frozen):
     against: Literal["baseline", "health"] = "baseline"
 
 
+class Watch(Frozen):
+    """Start the background analysis before the wave; it goes on beside all that follows."""
+
+    kind: Literal["watch"] = "watch"
+    wave: int
+    rule: AnalysisRule
+
+
 Step = Annotated[
-    Stage | Gate | Activate | Verify | Bake | Analyze | Start | Smoke | Switch | Keep | Retire | Pause,
+    Stage
+    | Gate
+    | Activate
+    | Verify
+    | Bake
+    | Analyze
+    | Start
+    | Smoke
+    | Switch
+    | Keep
+    | Retire
+    | Pause
+    | Watch,
     Field(discriminator="kind"),
 ]
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from domain.background import with_background
 from domain.custom import compile_custom
 from domain.errors import PlanImpossible
 from domain.manifest import Manifest
@@ -79,6 +80,7 @@ def make_plan(
             f"{len(waves)} waves are too many ({MOST_WAVES} at most): let more nodes change together",
             field="strategy",
         )
+    steps = with_background(steps, policy)
     _in_time(steps, policy.deadlines, manifest)
     return Plan(
         tenant=tenant,

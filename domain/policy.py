@@ -17,6 +17,7 @@ from domain.judging import JudgeName, JudgePolicy, MannWhitney, Thresholds
 from domain.metrics import MetricSpec
 from domain.names import EnvironmentName
 from domain.promotion import PromotionRule
+from domain.providers import ConditionCheck, named_once
 from domain.roles import Role
 from domain.strategy import BlueGreen, Canary, Direct, Rolling, Strategy
 
@@ -41,8 +42,11 @@ class AnalysisRule(Strict):
         traffic: "even" where every node should get as many requests as any other: then the split is tested
             first; "any" where nothing is known about it.
         extensions: how many further durations an inconclusive analysis may take.
-        on_inconclusive: what then: hold for a person, or roll back. Inconclusive never promotes.
+        on_inconclusive: what then: hold for a person, or roll back. Inconclusive never promotes. A provider
+            that is down always holds: that says nothing about the release.
         health: the limits where nothing is left to compare with: on a first install, after a switch of all.
+        early_pass: a pass ends the analysis at once, not at the end of its duration.
+        conditions: measured beside the judge's metrics; the worse of the two decides.
     """
 
     judge: JudgeName = "sequential"
@@ -59,9 +63,12 @@ class AnalysisRule(Strict):
     health: HealthLimits = HealthLimits()
     mann_whitney: MannWhitney = MannWhitney()
     weights: dict[str, float] = Field(default_factory=dict)
+    early_pass: bool = False
+    conditions: tuple[ConditionCheck, ...] = Field(default=(), max_length=50)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        named_once(self.conditions)
         if self.interval > self.duration:
             raise ValueError("interval must not be longer than duration")
         if self.against == "before" and self.clock_shift > AGENTS_REMEMBER:
@@ -94,6 +101,22 @@ class AnalysisRule(Strict):
             mann_whitney=self.mann_whitney,
             weights=self.weights,
         )
+
+
+class BackgroundRule(Strict):
+    """Condition checks beside the waves, from before wave `from_wave` to the end of the rollout.
+
+    A fail turns the rollout back at once. Checks with an interval and without a count go on to the end.
+    """
+
+    conditions: tuple[ConditionCheck, ...] = Field(min_length=1, max_length=50)
+    from_wave: int = Field(default=1, ge=1, le=100)
+    on_inconclusive: Literal["hold", "rollback"] = "hold"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        named_once(self.conditions)
+        return self
 
 
 class Deadlines(Strict):
@@ -177,6 +200,7 @@ class EnvironmentPolicy(Strict):
     gates: tuple[GateRule, ...] = Field(default=(), max_length=20)
     requests: dict[SubjectKind, GateRule] = Field(default_factory=dict)
     analysis: AnalysisRule = AnalysisRule()
+    background: BackgroundRule | None = None
     deadlines: Deadlines = Deadlines()
     failures: FailureBudget = FailureBudget()
     rollback: RollbackRule = RollbackRule()

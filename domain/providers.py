@@ -150,6 +150,18 @@ class ConditionCheck(Strict):
         return self
 
 
+def named_once(checks: Sequence[ConditionCheck]) -> None:
+    """Refuse two checks of one name.
+
+    Raises:
+        ValueError: naming them.
+    """
+    names = [check.metric.name for check in checks]
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice:
+        raise ValueError(f"{', '.join(dict.fromkeys(twice))}: two conditions have this name")
+
+
 class PrometheusSource(Strict):
     """A metric of the judge's, read from Prometheus for each side in disjoint intervals.
 

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.analysis import Verdict
 from domain.judging import JudgedLook, LookMemory, Replay
+from domain.measuring import Conclusion
 from domain.messages import Look
 from store.records import StoredLook
 from store.tables import AnalysisRow
@@ -59,15 +60,14 @@ async def memory(session: AsyncSession, look: Look) -> LookMemory | None:
 async def replay(
     session: AsyncSession, tenant: str, analysis: str, number: int | None = None
 ) -> Replay | None:
-    """A past look of an analysis (the last one unless a number is given) and the state before it.
+    """A past look of an analysis (the last judged one unless a number is given) and the state before it.
 
     None where there is no such look, or one from before inputs were kept.
     """
     columns = (AnalysisRow.look, AnalysisRow.judged, AnalysisRow.verdict)
     mine = (AnalysisRow.tenant == tenant, AnalysisRow.analysis == analysis)
     wanted = select(*columns).where(*mine).order_by(AnalysisRow.look.desc()).limit(1)
-    if number is not None:
-        wanted = wanted.where(AnalysisRow.look == number)
+    wanted = wanted.where(AnalysisRow.judged.is_not(None) if number is None else AnalysisRow.look == number)
     row = (await session.execute(wanted)).one_or_none()
     if row is None or row.judged is None:
         return None
@@ -79,6 +79,13 @@ async def replay(
 
 def _packed(model: BaseModel | None) -> bytes | None:
     return zlib.compress(model.model_dump_json().encode()) if model is not None else None
+
+
+async def conclude(session: AsyncSession, conclusion: Conclusion) -> None:
+    """Keep an analysis's last word after its last look; it rests on no samples that could be judged again."""
+    request, verdict = conclusion.analysis, conclusion.verdict
+    number = 1 if request.background else verdict.looks + 1
+    await save(session, Look(analysis=request, number=number, seconds=0.0), verdict)
 
 
 async def of_deployment(session: AsyncSession, tenant: str, deployment: str) -> list[StoredLook]:

@@ -100,6 +100,7 @@ class Controls:
         self._promoted = False
         self._aborted: Cause | None = None
         self.authority = Authority(request.deployment)
+        self.alarm: Cause | None = None
         self.paused_by: str | None = None
         self.thaws = 0
         self.successor: Successor | None = None
@@ -113,6 +114,11 @@ class Controls:
     def stopping(self) -> bool:
         """Whether the rollout makes room for another: no further batch starts."""
         return self.successor is not None
+
+    @property
+    def alarmed(self) -> bool:
+        """Whether the background analysis says that the rollout must turn back."""
+        return self.alarm is not None
 
     @contextmanager
     def passing_votes_to(self, gate: GateHandle) -> Iterator[None]:
@@ -138,7 +144,7 @@ class Controls:
         try:
             while not task.done() and not (skippable and self._promoted):
                 await workflow.wait_condition(
-                    lambda: task.done() or self._inbox.pending or self._deadline.rung
+                    lambda: task.done() or self._inbox.pending or self._deadline.rung or self.alarmed
                 )
                 await self.read(finish=finish)
         except (asyncio.CancelledError, Halted):
@@ -153,7 +159,8 @@ class Controls:
         """Heed everything that came in, and the clock.
 
         Raises:
-            Halted: one of the orders is to abort, another deployment takes its place, or the time is up.
+            Halted: one of the orders is to abort, another deployment takes its place, the background
+                analysis fails, or the time is up.
         """
         while (message := self._inbox.take()) is not None:
             if message.known and message.name == FreezeOrder.THAW:
@@ -166,6 +173,8 @@ class Controls:
                 await self._command(message)
         if self._aborted is not None:
             raise Halted(self._aborted)
+        if self.alarm is not None:
+            raise Halted(self.alarm)
         if self.successor is not None:
             superseded = Superseded(self.successor)
             if not (finish and superseded.stays):

@@ -23,8 +23,9 @@ from domain.messages import (
     StatusView,
 )
 from domain.names import rollback_id
-from domain.plan import Analyze, Bake, Gate, Plan, Step
+from domain.plan import Analyze, Bake, Gate, Plan, Step, Watch
 from domain.steps import TOUCHING, Keep, Pause
+from workflows.background import Background
 from workflows.causes import cause_of, code_of
 from workflows.controls import Commanded, Halted, Superseded
 from workflows.gates import pass_gate
@@ -49,6 +50,7 @@ class DeploymentWorkflow(Commanded):
         self.inbox = Inbox()
         self._request = request
         self._rollout = Rollout(request, self.inbox)
+        self._background = Background(self._rollout)
         self._touched = request.continues is not None
 
     @workflow.run
@@ -70,6 +72,7 @@ class DeploymentWorkflow(Commanded):
                 await self._perform(plan, step)
             board.step = len(plan.steps)
             await self._rollout.controls.read()
+            await self._background.conclude()
         except Halted as halted:
             stays = isinstance(halted, Superseded) and halted.stays
             return await self._turn_back(halted.cause, stays=stays)
@@ -93,6 +96,8 @@ class DeploymentWorkflow(Commanded):
 
     async def _perform(self, plan: Plan, step: Step) -> None:
         match step:
+            case Watch():
+                await self._background.start(plan, step)
             case Gate():
                 await pass_gate(self._rollout, plan, step)
             case Bake():
@@ -124,6 +129,7 @@ class DeploymentWorkflow(Commanded):
         What `stays` is the successor's from here on.
         """
         board = self._rollout.board
+        await to_the_end(self._background.stop())
         self._rollout.deadline.stop()
         board.cause = cause
         if stays or not self._touched:

@@ -2,12 +2,13 @@
 
 from temporalio import workflow
 
-from domain.analysis import Outcome, Verdict
+from domain.analysis import Doubt, Outcome, Verdict
 from domain.console import clip
 from domain.deployment import Cause, CauseKind, Phase
 from domain.messages import AnalysisInput, AnalysisResult
 from domain.names import analysis_id
-from domain.plan import Analyze, Plan
+from domain.plan import Analyze, Plan, Watch
+from domain.policy import AnalysisRule
 from workflows.analysis import CanaryAnalysisWorkflow
 from workflows.controls import Halted
 from workflows.rollout import Rollout
@@ -45,17 +46,28 @@ async def analyze(rollout: Rollout, plan: Plan, step: Analyze) -> None:
     )
     analysis: AnalysisResult | None = await rollout.attend(child, skippable=True)
     if analysis is not None:
-        await _heed(rollout, analysis.verdict, step)
+        await heed(rollout, analysis.verdict, step)
 
 
-async def _heed(rollout: Rollout, verdict: Verdict, step: Analyze) -> None:
-    """Only pass promotes. In doubt a person decides, or the rollout turns back, as the rule says."""
+def turns_back(verdict: Verdict, rule: AnalysisRule) -> bool:
+    """Whether an inconclusive verdict ends the rollout; one for want of a provider never does."""
+    return rule.on_inconclusive == "rollback" and verdict.doubt is not Doubt.PROVIDER_DOWN
+
+
+async def heed(rollout: Rollout, verdict: Verdict, step: Analyze | Watch) -> None:
+    """Only pass promotes. In doubt a person decides, or the rollout turns back, as the rule says.
+
+    A provider that is down says nothing about the release, so that it never turns one back.
+
+    Raises:
+        Halted: the verdict turns the rollout back.
+    """
     await rollout.board.take_verdict(verdict, step.wave)
     if verdict.outcome is Outcome.FAIL:
         raise Halted(Cause(kind=CauseKind.ANALYSIS, message=verdict.reason))
     if verdict.outcome is Outcome.PASS:
         return
-    if step.rule.on_inconclusive == "rollback":
+    if turns_back(verdict, step.rule):
         raise Halted(Cause(kind=CauseKind.INCONCLUSIVE, message=verdict.reason))
     await rollout.board.enter(
         Phase.HOLDING,

@@ -38,6 +38,15 @@ LOOK: Final[dict[str, Any]] = {
     "retry_policy": RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=20),
 }
 
+# One measurement of a condition check. A provider that does not answer is a result, not an error: the check
+# has a budget for that. What is retried here is a worker that died.
+MEASUREMENT: Final[dict[str, Any]] = {
+    "task_queue": NODE_QUEUE,
+    "start_to_close_timeout": timedelta(minutes=2),
+    "heartbeat_timeout": timedelta(seconds=15),
+    "retry_policy": RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=20),
+}
+
 # Waiting for another workflow to end: as long as it takes, heartbeating.
 SUPERVISION: Final[dict[str, Any]] = {
     "task_queue": CONTROL_QUEUE,

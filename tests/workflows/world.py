@@ -23,6 +23,7 @@ from domain.events import EventKind
 from domain.freeze import Freeze, longest
 from domain.freeze_orders import AdHocFreeze, FreezeQuestion, Thaw, ThawClaims, ThawTokenVerdict
 from domain.gate import Claims, Decision, Refusal
+from domain.measuring import Conclusion, Measured, MeasureOrder
 from domain.messages import (
     CommandTokenVerdict,
     DeploymentInput,
@@ -71,6 +72,9 @@ class World:
     queue: list[QueuedDeployment] = field(default_factory=list)
     refuses: Callable[[str, str], str | None] = lambda _action, _node: None
     verdict: Callable[[Look], Outcome] = lambda _look: Outcome.PASS
+    measured: Callable[[MeasureOrder], Measured] = lambda _order: Measured()
+    measurements: list[MeasureOrder] = field(default_factory=list)
+    conclusions: list[Conclusion] = field(default_factory=list)
     blocked: asyncio.Event | None = None
     starts: list[str] = field(default_factory=list)
     beside: list[str] = field(default_factory=list)
@@ -297,6 +301,15 @@ class World:
         doubt = Doubt.UNDERPOWERED if outcome is Outcome.INCONCLUSIVE else None
         return Verdict(outcome=outcome, doubt=doubt, reason=f"scripted {outcome}", looks=look.number)
 
+    @activity.defn(name="measure")
+    async def measure(self, order: MeasureOrder) -> Measured:
+        self.measurements.append(order)
+        return self.measured(order)
+
+    @activity.defn(name="keep")
+    async def keep(self, conclusion: Conclusion) -> None:
+        self.conclusions.append(conclusion)
+
     @activity.defn(name="read_vote")
     async def read_vote(self, check: TokenCheck) -> VoteTokenVerdict:
         """A test token reads "person:role:gate:plan:decision:id", or is JSON; anything else is forged."""
@@ -356,6 +369,8 @@ class World:
             self.revert,
             self.verify_reverted,
             self.look,
+            self.measure,
+            self.keep,
             self.read_vote,
             self.read_delegation,
             self.read_command,
