@@ -16,6 +16,7 @@ from api.middleware import BodyLimit, Tracing
 from api.openapi import describe
 from api.problems import Problem
 from api.routes import (
+    analyses,
     approvals,
     audit,
     auth,
@@ -53,6 +54,7 @@ ROOMS: Final = (
     commands,
     rollbacks,
     promotions,
+    analyses,
     events,
     feed,
     approvals,

@@ -8,6 +8,7 @@ import typer
 from typer._click.exceptions import UsageError  # typer has its own copy of click and exports no such error
 
 from cli import (
+    analyses,
     approvals,
     audit,
     deployments,
@@ -15,6 +16,7 @@ from cli import (
     fleet,
     freezes,
     groups,
+    judge,
     people,
     promotions,
     releases,
@@ -73,6 +75,8 @@ for room in (
     deployments,
     promotions,
     rollbacks,
+    analyses,
+    judge,
     approvals,
     fleet,
     freezes,

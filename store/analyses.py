@@ -11,7 +11,7 @@ from domain.analysis import Verdict
 from domain.judging import JudgedLook, LookMemory, Replay
 from domain.measuring import Conclusion
 from domain.messages import Look
-from store.records import StoredLook
+from store.records import KeptLook, StoredLook
 from store.tables import AnalysisRow
 
 
@@ -79,6 +79,26 @@ async def replay(
 
 def _packed(model: BaseModel | None) -> bytes | None:
     return zlib.compress(model.model_dump_json().encode()) if model is not None else None
+
+
+async def of_analysis(session: AsyncSession, tenant: str, analysis: str) -> list[KeptLook]:
+    """All looks of one analysis in order, each with what it was judged on where that was kept."""
+    rows = await session.scalars(
+        select(AnalysisRow)
+        .where(AnalysisRow.tenant == tenant, AnalysisRow.analysis == analysis)
+        .order_by(AnalysisRow.look)
+    )
+    return [
+        KeptLook(
+            deployment=row.deployment,
+            wave=row.wave,
+            number=row.look,
+            at=row.at,
+            verdict=Verdict.model_validate(row.verdict),
+            judged=JudgedLook.model_validate_json(zlib.decompress(row.judged)) if row.judged else None,
+        )
+        for row in rows
+    ]
 
 
 async def conclude(session: AsyncSession, conclusion: Conclusion) -> None:

@@ -11,6 +11,7 @@ from domain.base import Frozen
 from domain.calendar import CalendarWindow
 from domain.deployment import Cause, NodeFailure, Phase
 from domain.gate import GateResult, Poll
+from domain.judging import JudgedLook
 from domain.manifest import Manifest
 from domain.names import NodeName
 from domain.node import Node
@@ -196,6 +197,17 @@ class StoredLook(Frozen):
     look: int
     verdict: Verdict
     at: datetime
+
+
+class KeptLook(Frozen):
+    """One look of an analysis with its verdict and what it was judged on, where that was kept."""
+
+    deployment: str
+    wave: int
+    number: int
+    at: datetime
+    verdict: Verdict
+    judged: JudgedLook | None = None
 
 
 class StoredEvent(Frozen):

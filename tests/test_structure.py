@@ -18,6 +18,7 @@ ROOMS = (
     "cli",
     "bundles",
     "clients",
+    "reports",
 )
 FILES = sorted([ROOT / "worker.py", *(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))])
 LONGEST_FUNCTION = 60

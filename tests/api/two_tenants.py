@@ -13,17 +13,22 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from domain.analysis import Doubt, Outcome, Verdict
 from domain.approval import ApprovalInput, PollRecord, Subject, SubjectKind
 from domain.gate_rule import GateRule
+from domain.judging import JudgedLook, JudgePolicy
 from domain.manifest import Files, Manifest
-from domain.names import approval_id
+from domain.messages import AnalysisInput, Look
+from domain.metrics import JudgeLook
+from domain.names import analysis_id, approval_id
 from domain.node import Node
 from domain.permissions import Permission
-from domain.policy import default_policy
+from domain.policy import AnalysisRule, default_policy
 from domain.release import Kind, ReleaseRef
 from domain.roles import Role
-from store import api_keys, deployments, nodes, polls, releases, users
+from store import analyses, api_keys, deployments, nodes, polls, releases, users
 from store.database import Database
 from store.metadata import METADATA
 from store.tables import EnvironmentRow, TenantRow
@@ -57,6 +62,7 @@ class Theirs:
             "environment": f"{THEM}-lab",
             "username": f"{THEM}-user-{self.number}",
             "key": f"{THEM}-key-{self.number}",
+            "analysis": analysis_id(deployment, 1),
         }
 
 
@@ -112,6 +118,7 @@ async def _add(database: Database, theirs: Theirs) -> None:
             description=SECRET,
         )
         await polls.save(session, _poll(ids))
+        await _judge(session, ids)
         made, _ = await api_keys.make(
             session,
             THEM,
@@ -122,6 +129,26 @@ async def _add(database: Database, theirs: Theirs) -> None:
         )
         table = METADATA.tables["api_keys"]
         await session.execute(sa.update(table).where(table.c.id == made.id).values(id=ids["key"]))
+
+
+async def _judge(session: AsyncSession, ids: dict[str, str]) -> None:
+    """One look of an analysis, with what it was judged on."""
+    request = AnalysisInput(
+        tenant=THEM,
+        environment=ids["environment"],
+        deployment=ids["deployment"],
+        analysis=ids["analysis"],
+        wave=1,
+        module=ids["module"],
+        canary=(),
+        baseline=(),
+        canary_version="1.0.0",
+        rule=AnalysisRule(),
+        subject=SECRET,
+    )
+    verdict = Verdict(outcome=Outcome.INCONCLUSIVE, doubt=Doubt.NO_DATA, reason=SECRET)
+    judged = JudgedLook(policy=JudgePolicy(), look=JudgeLook(number=1, start=0, end=1, step=1))
+    await analyses.save(session, Look(analysis=request, number=1, seconds=1), verdict, judged)
 
 
 def _poll(ids: dict[str, str]) -> PollRecord:
