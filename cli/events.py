@@ -32,5 +32,5 @@ def events(
 
 
 def _row(event: dict[str, Any]) -> tuple[object, ...]:
-    about = event["deployment"] or event["approval"]
+    about = event["deployment"] or event["approval"] or event["promotion"]
     return event["id"], moment(event["at"]), event["kind"], about, event["payload"].get("message", "")

@@ -31,13 +31,14 @@ class FeedQuery(BaseModel):
 
 
 class EventView(BaseModel):
-    """One event; `deployment` or another id says what it is about."""
+    """One event; one of `deployment`, `approval` and `promotion` says what it is about."""
 
     id: int
     kind: str
     at: datetime
     deployment: str | None
     approval: str | None
+    promotion: str | None
     payload: dict[str, Any]
 
     @classmethod

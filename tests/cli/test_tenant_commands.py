@@ -141,6 +141,7 @@ def test_events_name_the_place_to_go_on_from(server):
         "kind": "deployment.queued",
         "deployment": "d1",
         "approval": None,
+        "promotion": None,
         "payload": {"message": "queued"},
     }
     server.routes = {"GET /api/v1/events": ok({"items": [event], "cursor": "5-3", "more": True})}
