@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from activities.freezes import present_freeze
 from activities.heartbeats import BatchProgress, beating
+from activities.margin import in_turn
 from activities.orders import Nodes
 from clients.agent import AgentClient
 from domain.deployment import NodeFailure
@@ -71,14 +72,11 @@ class AgentNodes(Nodes):
     @activity.defn
     @override
     async def activate(self, order: NodesOrder) -> NodesOutcome:
-        if (held := await self._touch(order)) is not None:
-            return held
-
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.ACTIVATE)
             return (await self._agents.operate(address, operation, deadline=order.deadline)).report
 
-        return await self._batch(order, OutcomeKind.ACTIVATED, drive, freezable=order)
+        return await self._in_turn(order, OutcomeKind.ACTIVATED, drive)
 
     @activity.defn
     @override
@@ -93,14 +91,11 @@ class AgentNodes(Nodes):
     @activity.defn
     @override
     async def start(self, order: NodesOrder) -> NodesOutcome:
-        if (held := await self._touch(order)) is not None:
-            return held
-
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.START)
             return (await self._agents.operate(address, operation, deadline=order.deadline)).report
 
-        return await self._batch(order, OutcomeKind.STARTED, drive, freezable=order)
+        return await self._in_turn(order, OutcomeKind.STARTED, drive)
 
     @activity.defn
     @override
@@ -114,14 +109,11 @@ class AgentNodes(Nodes):
     @activity.defn
     @override
     async def switch(self, order: NodesOrder) -> NodesOutcome:
-        if (held := await self._touch(order)) is not None:
-            return held
-
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.ACTIVATE, keep=True)
             return (await self._agents.operate(address, operation, deadline=order.deadline)).report
 
-        return await self._batch(order, OutcomeKind.ACTIVATED, drive, freezable=order)
+        return await self._in_turn(order, OutcomeKind.ACTIVATED, drive)
 
     @activity.defn
     @override
@@ -159,13 +151,11 @@ class AgentNodes(Nodes):
 
         return await self._batch(order, OutcomeKind.REVERT_VERIFIED, drive)
 
-    async def _touch(self, order: NodesOrder) -> NodesOutcome | None:
-        """Mark the nodes as touched before anything moves; in a freeze hand them back instead."""
-        if not BatchProgress().started and (freeze := await present_freeze(self._database, order)):
-            return NodesOutcome(done=0, held=order.nodes, freeze=freeze)
-        async with self._database.transaction(order.tenant) as session:
-            await rollouts.touch(session, order.tenant, order.deployment, order.nodes, order.wave)
-        return None
+    async def _in_turn(self, order: NodesOrder, kind: OutcomeKind, drive: Drive) -> NodesOutcome:
+        """As `_batch`, for what changes nodes: not in a freeze, and only while their zones can spare them."""
+        return await in_turn(
+            self._database, order, lambda part: self._batch(part, kind, drive, freezable=part)
+        )
 
     async def _batch(
         self,

@@ -23,6 +23,7 @@ from domain.messages import (
     NodesOutcome,
     Prepared,
     Progress,
+    QuarantineOrder,
     RevertOrder,
     RollbackInput,
     RollbackTargets,
@@ -160,6 +161,11 @@ class Records(ABC):
     @abstractmethod
     async def withdraw(self, withdrawal: Withdrawal) -> None:
         """End an entry of a lane that will not start."""
+
+    @activity.defn
+    @abstractmethod
+    async def quarantine(self, order: QuarantineOrder) -> None:
+        """Leave these nodes alone from now on; one that is quarantined already keeps its first cause."""
 
     @activity.defn
     @abstractmethod

@@ -1,30 +1,22 @@
 """Reading what the nodes run, and making the plan."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from temporalio import activity
 from typing_extensions import override
 
 from activities.heartbeats import beating
 from activities.orders import Planning
+from activities.survey import Running, present_nodes, survey, wanted_nodes
 from clients.agent import AgentClient
 from domain.dependencies import Candidate, check
 from domain.eligibility import check_gates
-from domain.errors import NodeUnreachable, PlanImpossible
 from domain.manifest import Manifest
 from domain.messages import DeploymentInput, Prepared
-from domain.names import ModuleName, NodeName
-from domain.node import Node
-from domain.planner import make_plan
-from domain.release import ReleaseRef
-from store import environments, groups, inheritance, nodes, releases, rollouts
+from domain.names import NodeName
+from domain.planner import LeftOut, make_plan
+from store import environments, groups, inheritance, nodes, quarantine, releases, rollouts
 from store.database import Database
-
-Running = dict[ModuleName, ReleaseRef]  # what one node runs
-
-READS_AT_ONCE = 64
-READ_DEADLINE = 30.0  # seconds per node, retries included: an agent that restarts is back by then
 
 
 class FleetPlanning(Planning):
@@ -44,14 +36,19 @@ class FleetPlanning(Planning):
             wanted = await rollouts.request_of(session, request.tenant, request.deployment)
             release = await releases.by_ref(session, request.tenant, wanted.release)
             policy = await environments.policy(session, request.tenant, request.environment)
-            fleet = await nodes.of_environment(session, request.tenant, request.environment)
+            everybody = await nodes.of_environment(session, request.tenant, request.environment)
+            quarantined = await quarantine.of_environment(session, request.tenant, request.environment)
             people = await groups.people(session, request.tenant)
             taken = await inheritance.inherited(session, request.tenant, request.deployment)
         policy = policy.of_request(hotfix=wanted.hotfix)
+        about = wanted_nodes(wanted, everybody, quarantined)
         async with beating():
-            running = await self._running(fleet)
-        await self._check_dependencies(request, release.manifest, running)
-        prior = {name: taken.get(name, modules.get(request.module)) for name, modules in running.items()}
+            found = await survey(self._agents, about, request.module)
+        fleet = present_nodes(about, found, policy)
+        await self._check_dependencies(request, release.manifest, found.running)
+        prior = {
+            name: taken.get(name, modules.get(request.module)) for name, modules in found.running.items()
+        }
         plan = make_plan(
             tenant=request.tenant,
             environment=request.environment,
@@ -61,31 +58,12 @@ class FleetPlanning(Planning):
             strategy=wanted.strategy or policy.strategy,
             policy=policy,
             manifest=release.manifest,
+            left_out=LeftOut(deferred=tuple(sorted(found.silent)), quarantined=quarantined),
         )
         check_gates(plan.gates, people, authors=(request.requester,), unsigned_votes=plan.unsigned_votes)
         async with self._database.transaction(request.tenant) as session:
             fence = await rollouts.save_plan(session, request.tenant, request.deployment, plan, prior)
-        return Prepared(plan=plan, fence=fence)
-
-    async def _running(self, fleet: Sequence[Node]) -> dict[NodeName, Running]:
-        """The release of each module that each node runs, read from the node: what a rollback returns to."""
-        slots = asyncio.Semaphore(READS_AT_ONCE)
-        silent: list[str] = []
-
-        async def read(node: Node) -> tuple[NodeName, Running]:
-            async with slots:
-                try:
-                    report = await self._agents.report(node.address, deadline=READ_DEADLINE)
-                except NodeUnreachable:
-                    silent.append(node.name)
-                    return node.name, {}
-            return node.name, {each.module: each.current for each in report.modules if each.current}
-
-        running = dict(await asyncio.gather(*(read(node) for node in fleet)))
-        if silent:
-            names = ", ".join(sorted(silent)[:20])
-            raise PlanImpossible(f"these nodes do not answer: {names}", field="environment")
-        return running
+        return Prepared(plan=plan, fence=fence, ailing=tuple(sorted(found.ailing)))
 
     async def _check_dependencies(
         self, request: DeploymentInput, manifest: Manifest, running: Mapping[NodeName, Running]

@@ -13,12 +13,13 @@ from domain.messages import (
     LaneLook,
     LaneView,
     Progress,
+    QuarantineOrder,
     RollbackInput,
     RollbackTargets,
     Successor,
     Withdrawal,
 )
-from store import deployments, lanes, polls, rollouts, succession
+from store import deployments, lanes, polls, quarantine, rollouts, succession
 from store.database import Database
 
 
@@ -70,3 +71,9 @@ class DatabaseRecords(Records):
     async def rollback_targets(self, request: RollbackInput) -> RollbackTargets:
         async with self._database.transaction(request.tenant) as session:
             return await rollouts.rollback_targets(session, request.tenant, request.deployment, request.of)
+
+    @activity.defn
+    @override
+    async def quarantine(self, order: QuarantineOrder) -> None:
+        async with self._database.transaction(order.tenant) as session:
+            await quarantine.take(session, order)

@@ -59,6 +59,7 @@ def control_activities(held: Holdings) -> Activities:
         promotions.queue_rollback,
         promotions.standing,
         promotions.withdraw_stage,
+        records.quarantine,
         tokens.read_vote,
         tokens.read_delegation,
         tokens.read_command,

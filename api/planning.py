@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from domain.dependencies import Candidate, check
 from domain.eligibility import Person, check_gates
 from domain.errors import PlanImpossible
-from domain.names import EnvironmentName, ModuleName, TenantId
+from domain.names import EnvironmentName, ModuleName, NodeName, TenantId
 from domain.plan import Plan
-from domain.planner import make_plan
+from domain.planner import LeftOut, make_plan
 from domain.policy import EnvironmentPolicy
 from domain.strategy import Rolling, Strategy
 from store import deployments, groups, nodes, releases
@@ -19,7 +19,7 @@ from store.records import StoredNode, StoredRelease
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """What a deployment would find."""
+    """What a deployment would find: `fleet` are the nodes that it would be about."""
 
     tenant: TenantId
     environment: EnvironmentName
@@ -28,6 +28,7 @@ class Prospect:
     fleet: Sequence[StoredNode]
     people: Sequence[Person]
     requester: str
+    quarantined: tuple[NodeName, ...]
 
     def plan(self, asked: Strategy | None) -> Plan:
         """The plan for a strategy; None is the policy's.
@@ -51,6 +52,7 @@ class Prospect:
             strategy=asked or self.policy.strategy,
             policy=self.policy,
             manifest=self.release.manifest,
+            left_out=LeftOut(quarantined=self.quarantined),
         )
         check_gates(plan.gates, self.people, authors=(self.requester,), unsigned_votes=plan.unsigned_votes)
         return plan
@@ -70,7 +72,8 @@ async def look_ahead(
     Raises:
         PlanImpossible: one is not, or the release would break what other modules need.
     """
-    fleet = await nodes.stored_of_environment(session, tenant, environment)
+    everybody = await nodes.stored_of_environment(session, tenant, environment)
+    fleet = [each for each in everybody if each.quarantine is None]
     installed = {each.node.name: versions(each) for each in fleet if each.report is not None}
     pairs = {pair for modules in installed.values() for pair in modules.items()}
     candidate = Candidate(
@@ -87,6 +90,7 @@ async def look_ahead(
         fleet=fleet,
         people=await groups.people(session, tenant),
         requester=requester,
+        quarantined=tuple(each.node.name for each in everybody if each.quarantine is not None),
     )
 
 

@@ -11,6 +11,8 @@ def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.command()(nodes)
     app.command()(resolve)
+    app.command()(quarantine)
+    app.command("release-node")(release_node)
 
 
 def nodes(
@@ -32,6 +34,8 @@ def _row(node: dict[str, Any]) -> tuple[object, ...]:
     labels = " ".join(f"{key}={value}" for key, value in sorted(node["labels"].items()))
     runs = " ".join(_module(module) for module in (node.get("report") or {}).get("modules", []))
     healthy = "yes" if node["healthy"] else f"no: {'; '.join(node['problems'])}"
+    if node.get("quarantine"):
+        healthy = f"quarantined: {node['quarantine']['message']}"
     return (
         node["name"],
         node["environment"],
@@ -60,3 +64,33 @@ def resolve(
     with connect(context) as client:
         client.post(f"/clusters/{environment}/resolve", {"reason": reason})
     console.print(f"{environment} goes on")
+
+
+NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="The node's name.")]
+
+
+def quarantine(
+    context: typer.Context,
+    node: NodeArgument,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")],
+) -> None:
+    """Have rollouts leave a node alone until it is released."""
+    _send(context, node, "quarantine", reason)
+    console.print(f"{node} is quarantined; let it go with: hotswap release-node {node} --reason …")
+
+
+def release_node(
+    context: typer.Context,
+    node: NodeArgument,
+    reason: Annotated[
+        str, typer.Option("--reason", help="What was found and done; kept in the audit trail.")
+    ],
+) -> None:
+    """End a node's quarantine: it is caught up with what is current, and rollouts use it again."""
+    _send(context, node, "release", reason)
+    console.print(f"{node} takes part again")
+
+
+def _send(context: typer.Context, node: str, order: str, reason: str) -> None:
+    with connect(context) as client:
+        client.post(f"/nodes/{node}/{order}", {"reason": reason})

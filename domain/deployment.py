@@ -84,6 +84,7 @@ class CauseKind(StrEnum):
     ANALYSIS = "analysis"
     INCONCLUSIVE = "inconclusive"
     NODE_FAILURES = "node-failures"
+    INFRASTRUCTURE = "infrastructure"
     DEADLINE = "deadline"
     REJECTED = "rejected"
     EXPIRED = "expired"

@@ -188,6 +188,12 @@ class SmokeFailed(NodeError):
     code = "smoke-failed"
 
 
+class TooFewHealthy(NodeError):
+    """The node was not changed: its zone could not have spared it."""
+
+    code = "too-few-healthy"
+
+
 class ReadBackMismatch(NodeError):
     """What runs on the node is not what was ordered."""
 

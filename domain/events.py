@@ -21,6 +21,7 @@ class EventKind(StrEnum):
     GATE_CLOSED = "gate.closed"
     VERDICT = "analysis.verdict"
     NODES_FAILED = "nodes.failed"
+    NODES_QUARANTINED = "nodes.quarantined"
     COMMAND = "deployment.command"
     SIGNAL_REFUSED = "deployment.signal-refused"
     ROLLBACK_STUCK = "rollback.stuck"

@@ -38,13 +38,14 @@ def ailments(report: NodeReport | None, age: float | None) -> tuple[str, ...]:
     """
     if report is None or age is None:
         return ("it has never reported",)
-    found = [words for module in report.modules for words in _module_ailments(module)]
+    found = [words for module in report.modules for words in module_ailments(module)]
     if age > HEARTBEAT_SECONDS * MISSED_HEARTBEATS:
         found.insert(0, f"it was last heard of {age:.0f} s ago")
     return tuple(found)
 
 
-def _module_ailments(module: ModuleReport) -> list[str]:
+def module_ailments(module: ModuleReport) -> list[str]:
+    """What is wrong with one module of a node, in words."""
     found = [f"{module.module}: {problem}" for problem in module.problems]
     if module.state is ModuleState.FAILED:
         found.append(f"{module.module} has failed")

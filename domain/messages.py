@@ -106,18 +106,27 @@ class Withdrawal(Frozen):
 
 
 class Prepared(Frozen):
-    """A plan that is stored, and the fence under which its operations run."""
+    """A plan that is stored, and the fence under which its operations run.
+
+    `ailing` names nodes whose module was ill already when the plan was made.
+    """
 
     plan: Plan
     fence: int
+    ailing: tuple[NodeName, ...] = ()
 
 
 class DeploymentResult(Frozen):
-    """How a deployment ended. `unverified` names the nodes that could not be proved to be back."""
+    """How a deployment ended.
+
+    `unverified` names the nodes that could not be proved to be back, `quarantined` those that it lost on its
+    way and completed without.
+    """
 
     phase: Phase
     cause: Cause | None = None
     unverified: tuple[NodeName, ...] = ()
+    quarantined: tuple[NodeName, ...] = ()
 
 
 class Progress(Frozen):
@@ -150,7 +159,8 @@ class NodesOrder(Frozen):
     """One operation on the nodes of one batch. `deadline` is seconds per node, retries included.
 
     `attempt` tells repeats of the same operation within a deployment apart (rounds of a rollback);
-    `beside` says that another release may run beside at this point of the plan.
+    `beside` says that another release may run beside at this point of the plan; `min_healthy` is, by zone,
+    how many nodes must be up besides those that are being changed.
     """
 
     tenant: TenantId
@@ -162,6 +172,7 @@ class NodesOrder(Frozen):
     fence: int
     deadline: float
     attempt: int = 1
+    min_healthy: dict[str, int] = Field(default_factory=dict)
     beside: bool = False
 
 
@@ -189,6 +200,15 @@ class NodesOutcome(Frozen):
     failures: tuple[NodeFailure, ...] = ()
     held: tuple[NodeName, ...] = ()
     freeze: Freeze | None = None
+
+
+class QuarantineOrder(Frozen):
+    """Nodes to be left alone from now on, each with its cause; `key` names the order in the deployment."""
+
+    tenant: TenantId
+    deployment: str
+    key: str
+    nodes: tuple[NodeFailure, ...]
 
 
 class TokenCheck(Frozen):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from domain.attribution import IllBudget
 from domain.base import Frozen
 from domain.gate_rule import GateRule
 from domain.names import EnvironmentName, NodeName, TenantId
@@ -98,6 +99,8 @@ class Plan(Frozen):
     """The steps, in order, and the nodes of each wave. Approvals bind to `digest`.
 
     `replaces` is the version that most nodes run before the deployment; None on a first install.
+    `deferred` nodes are offline and are caught up when they return; `quarantined` ones are left alone.
+    `min_healthy` says how many nodes of each zone must be up besides those that are being changed.
     """
 
     tenant: TenantId
@@ -110,6 +113,10 @@ class Plan(Frozen):
     deadlines: Deadlines
     failures: FailureBudget
     rollback: RollbackRule = RollbackRule()
+    ill: IllBudget = IllBudget()
+    deferred: tuple[NodeName, ...] = ()
+    quarantined: tuple[NodeName, ...] = ()
+    min_healthy: dict[str, int] = Field(default_factory=dict)
     unsigned_votes: bool
 
     @model_validator(mode="after")

@@ -40,6 +40,14 @@ class Fleet:
     measured: bool
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Nodes of the environment that a plan does not change: offline, or quarantined."""
+
+    deferred: tuple[NodeName, ...] = ()
+    quarantined: tuple[NodeName, ...] = ()
+
+
 def make_plan(
     *,
     tenant: TenantId,
@@ -50,6 +58,7 @@ def make_plan(
     strategy: Strategy,
     policy: EnvironmentPolicy,
     manifest: Manifest | None = None,
+    left_out: LeftOut = LeftOut(),
 ) -> Plan:
     """Compile a strategy for the nodes of an environment.
 
@@ -57,11 +66,12 @@ def make_plan(
         tenant: the owner of the environment.
         environment: where the release goes.
         release: what to bring.
-        nodes: all nodes of the environment.
+        nodes: the nodes to change.
         running: the version that each node runs of this module now; None where it has none.
         strategy: how to go about it.
         policy: what the environment demands.
         manifest: what the release says of itself; without one it is taken for a program.
+        left_out: nodes of the environment that the deployment does not change, and why.
 
     Raises:
         PlanImpossible: the environment has no nodes, or the strategy does not fit it or the release.
@@ -96,6 +106,10 @@ def make_plan(
         deadlines=policy.deadlines,
         failures=policy.failures,
         rollback=policy.rollback,
+        ill=policy.ill,
+        deferred=left_out.deferred,
+        quarantined=left_out.quarantined,
+        min_healthy=_min_healthy(policy, nodes),
         unsigned_votes=policy.unsigned_votes,
     )
 
@@ -112,6 +126,27 @@ def _first_wave(strategy: Strategy, total: int) -> int:
             return total if size == "rest" else resolve(size, total)
         case Direct() | BlueGreen():
             return total
+
+
+def _min_healthy(policy: EnvironmentPolicy, nodes: Sequence[Node]) -> dict[str, int]:
+    """The policy's margin, zone by zone.
+
+    Raises:
+        PlanImpossible: no node of a zone could ever start.
+    """
+    if policy.min_healthy is None:
+        return {}
+    margin = policy.min_healthy
+    needed = zone_limits(nodes, lambda in_zone: resolve(margin, in_zone))
+    sizes = Counter(zone_of(node) for node in nodes)
+    for zone, least in needed.items():
+        if least >= sizes[zone]:
+            where = f"zone {zone!r}" if zone else "the nodes without a zone"
+            raise PlanImpossible(
+                f"min_healthy asks for {least} of {sizes[zone]} in {where}: no node there could be changed",
+                field="min_healthy",
+            )
+    return needed
 
 
 def _compile(

@@ -10,6 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from domain.agent_metrics import AGENT_METRIC_NAMES, AGENT_METRICS
 from domain.arrival import Arrival, SupersedeMode
+from domain.attribution import IllBudget
+from domain.availability import OfflineBudget
 from domain.base import Strict
 from domain.gate_rule import GateRule, SubjectKind, collision
 from domain.health import HealthLimits
@@ -19,7 +21,7 @@ from domain.names import EnvironmentName
 from domain.promotion import PromotionRule
 from domain.providers import ConditionCheck, named_once
 from domain.roles import Role
-from domain.strategy import BlueGreen, Canary, Direct, Rolling, Strategy
+from domain.strategy import Amount, BlueGreen, Canary, Direct, Rolling, Strategy
 
 Duration = Annotated[float, Field(gt=0, le=90 * 86400)]
 
@@ -191,6 +193,10 @@ class EnvironmentPolicy(Strict):
         unsigned_votes: approvals without a token count: development only.
         requires: the environment in which a release must have completed before it may come here.
         promotion: how long a promotion lets a release run here, and what follows when it fails here.
+        ill: how many nodes a rollout may lose for their own sake.
+        offline: how many nodes may be away when it begins.
+        min_healthy: of the nodes of each zone so many (a number or a share) must be up besides those that
+            are being changed; asked before each node starts. None does not ask.
     """
 
     strategy: Strategy = Canary()
@@ -204,6 +210,9 @@ class EnvironmentPolicy(Strict):
     deadlines: Deadlines = Deadlines()
     failures: FailureBudget = FailureBudget()
     rollback: RollbackRule = RollbackRule()
+    ill: IllBudget = IllBudget()
+    offline: OfflineBudget = OfflineBudget()
+    min_healthy: Amount | None = None
     unsigned_votes: bool = False
     requires: EnvironmentName | None = None
     promotion: PromotionRule = PromotionRule()

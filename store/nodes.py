@@ -9,7 +9,7 @@ from domain.errors import Conflict, NotFound
 from domain.node import Node
 from domain.wire import NodeReport
 from store import quotas
-from store.records import Page, StoredNode
+from store.records import Page, Quarantine, StoredNode
 from store.rows import environment_row
 from store.tables import NodeRow
 
@@ -139,4 +139,6 @@ def _stored(row: NodeRow, age: float | None) -> StoredNode:
         last_seen=row.last_seen,
         age=float(age) if age is not None else None,
         report=NodeReport.model_validate(row.report) if row.report else None,
+        quarantine=Quarantine.model_validate(row.quarantine) if row.quarantine else None,
+        due_since=row.due_since,
     )

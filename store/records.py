@@ -69,8 +69,20 @@ class StoredFreeze(Frozen):
     removal_reason: str | None
 
 
+class Quarantine(Frozen):
+    """Why rollouts leave a node alone: the deployment that lost it, or the person who said so."""
+
+    code: str
+    message: str
+    deployment: str | None = None
+    actor: str | None = None
+
+
 class StoredNode(Frozen):
-    """A node with its last report; `age` is the seconds since then, by the database's clock."""
+    """A node with its last report; `age` is the seconds since then, by the database's clock.
+
+    `due_since` is set while the node may lack what is current.
+    """
 
     node: Node
     token_id: str | None
@@ -78,6 +90,8 @@ class StoredNode(Frozen):
     last_seen: datetime | None
     age: float | None
     report: NodeReport | None
+    quarantine: Quarantine | None = None
+    due_since: datetime | None = None
 
 
 class StoredRelease(Frozen):
@@ -99,13 +113,19 @@ class StoredRelease(Frozen):
 
 
 class PlanningRequest(Frozen):
-    """What planning needs; without a strategy the environment's policy names it."""
+    """What planning needs; without a strategy the environment's policy names it.
+
+    `only_nodes` limits the plan to these nodes; `catch_up` brings them to what is
+    current without asking anybody.
+    """
 
     release: ReleaseRef
     strategy: Strategy | None
     environment: str
     requester: str
     hotfix: bool = False
+    only_nodes: tuple[NodeName, ...] | None = None
+    catch_up: bool = False
 
 
 class NodeOutcome(Frozen):

@@ -40,13 +40,16 @@ async def request_of(session: AsyncSession, tenant: str, deployment: str) -> Pla
     Raises:
         NotFound: no such deployment of this tenant.
     """
-    stored = deployment_of(*await deployment_with_release(session, tenant, deployment))
+    row, brought = await deployment_with_release(session, tenant, deployment)
+    stored = deployment_of(row, brought)
     return PlanningRequest(
         release=stored.release,
         strategy=stored.strategy,
         environment=stored.environment,
         requester=stored.requester,
         hotfix=stored.hotfix is not None,
+        only_nodes=tuple(row.only_nodes) if row.only_nodes is not None else None,
+        catch_up=row.catch_up,
     )
 
 

@@ -176,12 +176,16 @@ class FreezeRow(Table):
 
 
 class NodeRow(Table):
-    """A host of an environment; `token_id` names the one heartbeat token that counts."""
+    """A host of an environment; `token_id` names the one heartbeat token that counts.
+
+    `quarantine` says why rollouts leave it alone; `due_since` is set while it may lack what is current.
+    """
 
     __tablename__ = "nodes"
     __table_args__ = (
         ForeignKeyConstraint(["tenant", "environment"], ["environments.tenant", "environments.name"]),
         Index(None, "tenant", "environment", "name"),
+        Index(None, "tenant", "environment", postgresql_where=text("due_since IS NOT NULL")),
     )
 
     tenant: Mapped[str] = mapped_column(primary_key=True)
@@ -193,6 +197,8 @@ class NodeRow(Table):
     registered_at: Mapped[datetime] = mapped_column(server_default=NOW)
     last_seen: Mapped[datetime | None]
     report: Mapped[Json | None]
+    quarantine: Mapped[Json | None]
+    due_since: Mapped[datetime | None]
 
 
 class ReleaseRow(Table):
@@ -224,6 +230,8 @@ class DeploymentRow(Table):
 
     `hotfix` and `override` are the reasons for going before others, and in a lane that an unverified
     rollback has frozen; `supersedes` makes room for it.
+    `only_nodes` limits it to these nodes; `retries` names the deployment whose lost nodes it tries again;
+    `catch_up` brings nodes that were away to what is current, beside the lane.
     """
 
     __tablename__ = "deployments"
@@ -236,6 +244,7 @@ class DeploymentRow(Table):
         ForeignKeyConstraint(["tenant", "supersedes"], ["deployments.tenant", "deployments.id"]),
         _one_of("supersede_mode", SupersedeMode),
         CheckConstraint("(supersedes IS NULL) = (supersede_mode IS NULL)", name="superseded_somehow"),
+        ForeignKeyConstraint(["tenant", "retries"], ["deployments.tenant", "deployments.id"]),
         _one_of("phase", Phase),
         CheckConstraint("(plan IS NULL) = (plan_digest IS NULL)", name="plan_has_a_digest"),
         UniqueConstraint("tenant", "environment", "sequence"),
@@ -249,6 +258,9 @@ class DeploymentRow(Table):
     module: Mapped[str]
     version: Mapped[str]
     rolls_back: Mapped[str | None]
+    retries: Mapped[str | None]
+    only_nodes: Mapped[list[str] | None]
+    catch_up: Mapped[bool] = mapped_column(server_default="false")
     strategy: Mapped[Json | None]
     hotfix: Mapped[str | None]
     override: Mapped[str | None]

@@ -78,8 +78,8 @@ class DeploymentWorkflow(Commanded):
             return await self._turn_back(halted.cause, stays=stays)
         except (asyncio.CancelledError, ActivityError, ChildWorkflowError) as error:
             return await self._turn_back(cause_of(error))
-        await board.enter(Phase.COMPLETED, f"{plan.release} runs on {count(len(plan.nodes), 'node')}")
-        return DeploymentResult(phase=Phase.COMPLETED)
+        await board.enter(Phase.COMPLETED, self._completed(plan))
+        return DeploymentResult(phase=Phase.COMPLETED, quarantined=self._rollout.losses.quarantined)
 
     async def _make_plan(self) -> Plan:
         """Read what the nodes run, compile the strategy, store the plan. Nothing has moved yet."""
@@ -89,10 +89,20 @@ class DeploymentWorkflow(Commanded):
             )
         )
         self._rollout.fence = prepared.fence
+        self._rollout.losses.ailing = prepared.ailing
         self._rollout.controls.authority.unsigned_allowed = prepared.plan.unsigned_votes
         self._rollout.board.show_plan(prepared.plan)
         self._rollout.deadline.start(prepared.plan.deadlines.deployment)
         return prepared.plan
+
+    def _completed(self, plan: Plan) -> str:
+        """In words: how many nodes run the release, and which do not and why."""
+        lost = self._rollout.losses.lost
+        words = f"{plan.release} runs on {count(len(plan.nodes) - len(lost), 'node')}"
+        for what, names in (("lost", tuple(lost)), ("deferred", plan.deferred)):
+            if names:
+                words += f"; {what}: {', '.join(names[:20])}"
+        return words
 
     async def _perform(self, plan: Plan, step: Step) -> None:
         match step:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from temporalio import workflow
@@ -25,7 +25,7 @@ async def drive(
     work: Work,
     *,
     may_start: Callable[[], bool] = lambda: True,
-    give_up: Callable[[int, int], bool] = lambda _failed, _executed: False,
+    give_up: Callable[[Sequence[NodeFailure], int], bool] = lambda _failures, _executed: False,
     hold: Callable[[Freeze], Awaitable[None]] | None = None,
 ) -> NodesOutcome:
     """Run `work` on every batch of `nodes`.
@@ -34,7 +34,7 @@ async def drive(
         nodes: in the order in which they are taken.
         work: the operation on one batch.
         may_start: asked before each batch; while it says no, no further batch starts (pause).
-        give_up: asked with (failed, executed) before each batch; yes leaves the rest untouched.
+        give_up: asked with (failures, executed) before each batch; yes leaves the rest untouched.
         hold: waits for the end of a freeze that kept nodes of a batch from starting; `may_start` says no
             meanwhile. Then those nodes come first.
 
@@ -50,7 +50,7 @@ async def drive(
         nonlocal done
         while waiting:
             await workflow.wait_condition(may_start)
-            if not waiting or give_up(len(failures), done + len(failures)):
+            if not waiting or give_up(failures, done + len(failures)):
                 return
             batch = waiting.popleft()
             outcome = await _outcome(work, batch)
@@ -98,6 +98,7 @@ def wave_operation(operation: Any, *, plan: Plan, wave: int, deployment: str, fe
             fence=fence,
             deadline=plan.deadlines.node,
             beside=plan.beside(wave),
+            min_healthy=plan.min_healthy,
         )
         outcome: NodesOutcome = await workflow.execute_activity_method(
             operation, order, summary=clip(f"{named(batch)}, wave {wave}"), **options

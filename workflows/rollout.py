@@ -5,7 +5,6 @@ from typing import Any
 
 from temporalio.common import TypedSearchAttributes
 
-from domain.deployment import NodeFailure
 from domain.messages import DeploymentInput
 from domain.names import NodeName
 from domain.plan import Plan
@@ -16,12 +15,13 @@ from workflows.controls import Controls
 from workflows.deadline import Deadline
 from workflows.holding import FreezeHold
 from workflows.inbox import Inbox
+from workflows.losses import Losses
 
 
 class Rollout:
     """One deployment under way.
 
-    `fence` orders its node operations after those of every earlier deployment; `failed` are the nodes that
+    `fence` orders its node operations after those of every earlier deployment; `losses` are the nodes that
     did not do as ordered and that later steps leave alone.
     """
 
@@ -34,7 +34,7 @@ class Rollout:
         self.controls = Controls(request, inbox, self.board, self.deadline)
         self.hold = FreezeHold(request, self.board, self.deadline, self.controls)
         self.fence = 0
-        self.failed: dict[NodeName, NodeFailure] = {}
+        self.losses = Losses(request.tenant, request.deployment)
 
     async def attend(self, work: Awaitable[Any], *, skippable: bool = False, finish: bool = False) -> Any:
         """Do `work` while heeding what people order; see Controls.attend."""
@@ -48,8 +48,8 @@ class Rollout:
         return self.controls.stopping or not (self.controls.paused or self.hold.on)
 
     def able(self, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
-        """Those that have not failed."""
-        return tuple(name for name in nodes if name not in self.failed)
+        """Those that are not lost."""
+        return tuple(name for name in nodes if name not in self.losses.lost)
 
     def changed_by(self, plan: Plan, wave: int) -> tuple[NodeName, ...]:
         """The nodes that run the release once this wave is through."""

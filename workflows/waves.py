@@ -1,17 +1,21 @@
 """Waves: one operation on the nodes that change together, within the failure budget; and their bake."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 from temporalio import workflow
 
+from domain.attribution import Blame, of
 from domain.console import count
-from domain.deployment import Cause, CauseKind, Phase
+from domain.deployment import Cause, CauseKind, NodeFailure, Phase
 from domain.messages import NodesOutcome
+from domain.names import NodeName
 from domain.plan import Bake, Plan, Step
 from domain.steps import Keep, Pause
 from workflows.controls import Halted
 from workflows.fleet import Work, drive, wave_operation
+from workflows.losses import SHOWN
 from workflows.rollout import Rollout
 
 with workflow.unsafe.imports_passed_through():
@@ -50,32 +54,63 @@ async def on_wave(
     Raises:
         Halted: too many nodes have failed.
     """
-    nodes = rollout.able(plan.wave(wave).nodes)
+    waiting = plan.wave(wave).nodes
     what = doing or str(phase)
-    await rollout.board.enter(
-        phase, f"{what} wave {wave} of {len(plan.waves)}: {count(len(nodes), 'node')}", wave=wave
-    )
-    before = len(rollout.failed)
 
-    def too_many(failed: int, executed: int) -> bool:
-        if rollout.controls.stopping:
-            return True
-        return plan.failures.exceeded(failed=before + failed, executed=before + executed)
+    def gives_up(failures: Sequence[NodeFailure], executed: int) -> bool:
+        return rollout.controls.stopping or rollout.losses.gives_up(plan, failures, executed)
 
     work: Work = wave_operation(
         operation, plan=plan, wave=wave, deployment=rollout.request.deployment, fence=rollout.fence
     )
-    outcome: NodesOutcome = await rollout.attend(
-        drive(nodes, work, may_start=rollout.may_start, give_up=too_many, hold=rollout.hold.until_thawed),
-        finish=True,
-    )
-    if not outcome.failures:
-        return
-    rollout.failed.update({failure.node: failure for failure in outcome.failures})
-    words = "; ".join(f"{failure.node}: {failure.message}" for failure in outcome.failures[:20])
+    while waiting := rollout.able(waiting):
+        await rollout.board.enter(
+            phase, f"{what} wave {wave} of {len(plan.waves)}: {count(len(waiting), 'node')}", wave=wave
+        )
+        outcome: NodesOutcome = await rollout.attend(
+            drive(
+                waiting,
+                work,
+                may_start=rollout.may_start,
+                give_up=gives_up,
+                hold=rollout.hold.until_thawed,
+            ),
+            finish=True,
+        )
+        if not outcome.failures:
+            return
+        waiting = await _lose(rollout, plan, wave, outcome, what)
+    if not rollout.able(plan.wave(wave).nodes):
+        words = f"no node of wave {wave} is left: all have failed"
+        raise Halted(Cause(kind=CauseKind.NODE_FAILURES, message=words))
+
+
+async def _lose(
+    rollout: Rollout, plan: Plan, wave: int, outcome: NodesOutcome, what: str
+) -> tuple[NodeName, ...]:
+    """Put failures down to somebody and go on without those nodes; after an outage, the nodes to try again.
+
+    Raises:
+        Halted: too many nodes have failed.
+    """
+    fresh = rollout.losses.look_at(plan, outcome.failures, outcome.done + len(outcome.failures))
+    away = of(Blame.INFRASTRUCTURE, fresh)
+    lost = tuple(each for each in fresh if each.blame is not Blame.INFRASTRUCTURE)
+    words = "; ".join(each.words for each in fresh[:SHOWN])
     await rollout.board.nodes_failed(f"{what} failed on {words}", wave)
-    if too_many(len(outcome.failures), outcome.done + len(outcome.failures)):
-        raise Halted(Cause(kind=CauseKind.NODE_FAILURES, message=f"{what} failed on {words}"))
+    rollout.losses.judge(plan, lost, outcome, what)
+    await rollout.losses.take(plan, lost)
+    if not away:
+        return ()
+    await rollout.board.enter(
+        Phase.HOLDING,
+        f"{count(len(away), 'node')} cannot be reached at once: an outage of the infrastructure",
+        wave=wave,
+        waiting_for="a person: promote to try again, or abort",
+    )
+    with rollout.deadline.held():
+        await rollout.attend(workflow.wait_condition(lambda: False), skippable=True)
+    return plan.wave(wave).nodes
 
 
 async def bake(rollout: Rollout, plan: Plan, step: Bake) -> None:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from api.access import Caller, Registrar, ReportingNode, Viewer
 from api.audit import done
@@ -19,7 +19,7 @@ from domain.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from domain.names import EnvironmentName, NodeName
 from domain.node import Address, Label, Node
 from domain.wire import NodeReport
-from store import audit, nodes
+from store import audit, nodes, quarantine
 
 router = APIRouter(prefix="/nodes", tags=["nodes"])
 
@@ -33,6 +33,12 @@ class NewNode(Strict):
     environment: EnvironmentName
     address: Address
     labels: dict[Label, Label] = Field(default_factory=dict, max_length=64)
+
+
+class Why(Strict):
+    """Why a person quarantines a node, or ends that."""
+
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
 class NodeQuery(PageQuery):
@@ -121,6 +127,30 @@ async def node_metrics(
         recent = tuple(each for each in samples.samples if each.at > samples.now - query.seconds)
         found.append(samples.model_copy(update={"samples": recent}))
     return NodeMetrics(node=node, modules=found)
+
+
+@router.post("/{node}/quarantine")
+async def quarantine_node(node: str, body: Why, caller: Registrar, hands: Hands) -> FleetNode:
+    """Have rollouts leave a node alone until it is released."""
+    async with hands.database.transaction(caller.tenant) as session:
+        await quarantine.by_hand(session, caller.tenant, node, caller.username, body.reason)
+        audit.note(
+            session,
+            done(caller, "node.quarantined", AuditCategory.NODE, "node", node, reason=body.reason),
+        )
+        return FleetNode.of(await nodes.get(session, caller.tenant, node))
+
+
+@router.post("/{node}/release")
+async def release_node(node: str, body: Why, caller: Registrar, hands: Hands) -> FleetNode:
+    """End a node's quarantine: it is caught up with what is current, and rollouts use it again."""
+    async with hands.database.transaction(caller.tenant) as session:
+        before = await quarantine.lift(session, caller.tenant, node)
+        note = done(
+            caller, "node.released", AuditCategory.NODE, "node", node, reason=body.reason, before=before
+        )
+        audit.note(session, note)
+        return FleetNode.of(await nodes.get(session, caller.tenant, node))
 
 
 @router.post("/{node}/heartbeat", status_code=HTTPStatus.NO_CONTENT)

@@ -12,7 +12,7 @@ from domain.policy import EnvironmentPolicy
 from domain.release import Kind
 from domain.windows import NodeWindow
 from domain.wire import NodeReport, Samples
-from store.records import StoredEnvironment, StoredNode, StoredRelease
+from store.records import Quarantine, StoredEnvironment, StoredNode, StoredRelease
 
 
 class ReleaseView(BaseModel):
@@ -44,7 +44,10 @@ class ReleaseView(BaseModel):
 
 
 class FleetNode(BaseModel):
-    """A node with what it last reported; `problems` is empty when it is healthy."""
+    """A node with what it last reported; `problems` is empty when it is healthy.
+
+    `quarantine` says why rollouts leave it alone; `due_since` is set while it may lack what is current.
+    """
 
     name: str
     environment: str
@@ -55,6 +58,8 @@ class FleetNode(BaseModel):
     registered_at: datetime
     last_seen: datetime | None
     report: NodeReport | None
+    quarantine: Quarantine | None
+    due_since: datetime | None
 
     @classmethod
     def of(cls, stored: StoredNode) -> Self:
@@ -67,6 +72,8 @@ class FleetNode(BaseModel):
             registered_at=stored.registered_at,
             last_seen=stored.last_seen,
             report=stored.report,
+            quarantine=stored.quarantine,
+            due_since=stored.due_since,
         )
 
 

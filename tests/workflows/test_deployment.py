@@ -196,10 +196,10 @@ async def test_a_pause_holds_at_the_next_safe_point_until_resumed_with_a_token(s
 
 async def test_the_deployments_deadline_turns_it_back(stage):
     policy = EnvironmentPolicy(
-        analysis=AnalysisRule(duration=600, interval=60, warm_up=0),
-        deadlines=Deadlines(node=10, wave=60, deployment=120),
+        analysis=AnalysisRule(duration=60, interval=30, warm_up=0, extensions=50),
+        deadlines=Deadlines(node=10, wave=60, deployment=600),
     )
-    async with stage(World(policy=policy)) as scene:
+    async with stage(World(policy=policy, verdict=lambda _look: Outcome.INCONCLUSIVE)) as scene:
         result = await (await scene.deploy()).result()
     assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.DEADLINE)
 

@@ -34,6 +34,7 @@ from domain.messages import (
     NodesOutcome,
     Prepared,
     Progress,
+    QuarantineOrder,
     QueuedDeployment,
     RevertOrder,
     RollbackInput,
@@ -56,7 +57,10 @@ ANALYSIS = AnalysisRule(duration=60, interval=10, warm_up=10)
 
 @dataclass
 class World:
-    """Nodes and records as plain data; tests script what fails."""
+    """Nodes and records as plain data; tests script what fails.
+
+    `refuses` says why a node does not do as ordered; with `codes` that is a code of domain.errors.
+    """
 
     nodes: int = 10
     policy: EnvironmentPolicy = field(
@@ -86,6 +90,9 @@ class World:
     started_at: list[tuple[float, str]] = field(default_factory=list)
     withdrawn: bool = False
     resolved: bool = False
+    codes: bool = False
+    ailing: tuple[str, ...] = ()
+    quarantines: list[QuarantineOrder] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.fleet = [
@@ -119,7 +126,7 @@ class World:
             policy=self.policy,
         )
         self.plan = plan
-        return Prepared(plan=plan, fence=1000)
+        return Prepared(plan=plan, fence=1000, ailing=self.ailing)
 
     @activity.defn(name="record")
     async def record(self, progress: Progress) -> None:
@@ -180,6 +187,10 @@ class World:
         self.polls.append(record)
         if record.entry is not None and record.entry.key not in [each.key for each in self.entries]:
             self.entries.append(record.entry)
+
+    @activity.defn(name="quarantine")
+    async def quarantine(self, order: QuarantineOrder) -> None:
+        self.quarantines.append(order)
 
     @activity.defn(name="rollback_targets")
     async def rollback_targets(self, request: RollbackInput) -> RollbackTargets:
@@ -248,7 +259,8 @@ class World:
                     await asyncio.sleep(0.05)
             fault = self.refuses(action, node)
             if fault:
-                failures.append(NodeFailure(node=node, code="node-error", message=fault))
+                code = fault if self.codes else "node-error"
+                failures.append(NodeFailure(node=node, code=code, message=fault))
             elif version is not None:
                 self.running[node] = version
         return NodesOutcome(done=len(order.nodes) - len(failures), failures=tuple(failures))
@@ -359,6 +371,7 @@ class World:
             self.withdraw,
             self.save_poll,
             self.rollback_targets,
+            self.quarantine,
             self.stage,
             self.activate,
             self.verify,
