@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from domain.attribution import IllBudget
-from domain.base import Frozen
+from domain.base import Frozen, essence
 from domain.gate_rule import GateRule
 from domain.names import EnvironmentName, NodeName, TenantId
 from domain.policy import AnalysisRule, Deadlines, FailureBudget, RollbackRule
@@ -143,8 +143,8 @@ class Plan(Frozen):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the canonical JSON of the whole plan."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """SHA-256 over the canonical JSON of the plan's essence: fields added later do not change it."""
+        canonical = json.dumps(essence(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def wave(self, number: int) -> Wave:

@@ -98,10 +98,7 @@ def make_plan(
         release=release,
         strategy=strategy.kind,
         replaces=versions.most_common(1)[0][0],
-        waves=tuple(
-            Wave(number=number, nodes=tuple(node.name for node in members))
-            for number, members in enumerate(waves, start=1)
-        ),
+        waves=_numbered(waves),
         steps=tuple(steps),
         deadlines=policy.deadlines,
         failures=policy.failures,
@@ -126,6 +123,13 @@ def _first_wave(strategy: Strategy, total: int) -> int:
             return total if size == "rest" else resolve(size, total)
         case Direct() | BlueGreen():
             return total
+
+
+def _numbered(waves: Sequence[Sequence[Node]]) -> tuple[Wave, ...]:
+    return tuple(
+        Wave(number=number, nodes=tuple(node.name for node in members))
+        for number, members in enumerate(waves, start=1)
+    )
 
 
 def _min_healthy(policy: EnvironmentPolicy, nodes: Sequence[Node]) -> dict[str, int]:

@@ -24,6 +24,8 @@ from store.records import StoredDeployment
 from tests.agent.nodes import Release
 from tests.api.conftest import PEOPLE, TENANT, World
 
+TO_DEPLOYMENTS = (CommandName.PAUSE, CommandName.RESUME, CommandName.PROMOTE, CommandName.ABORT)
+
 _names = (f"site-{number}" for number in itertools.count(1))
 
 
@@ -209,12 +211,12 @@ async def test_orders_are_signals_with_a_token_that_proves_the_actor(world: Worl
     deployment = (await deploy(world, release)).json()["id"]
     await start_workflow(world, deployment)
     await enter(world, deployment, Phase.PLANNING)
-    for name in CommandName:
+    for name in TO_DEPLOYMENTS:
         answer = await order(world, deployment, name, reason="because")
         assert answer.status_code == 202, answer.text
         assert answer.json()["id"] == deployment
     signals = await world.signals(deployment_workflow_id(deployment))
-    assert [name for name, _ in signals] == list(CommandName)
+    assert [name for name, _ in signals] == list(TO_DEPLOYMENTS)
     for name, body in signals:
         claims = world.services.reader.command(body["token"])
         assert (body["actor"], body["reason"]) == ("dora", "because")
@@ -235,7 +237,7 @@ async def test_one_that_waits_can_only_be_aborted_and_is_then_over(world: World,
         "message": "abort by dora: changed my mind",
         "actor": "dora",
     }
-    for name in CommandName:
+    for name in TO_DEPLOYMENTS:
         assert (await order(world, deployment, name)).status_code == 409
     assert (await order(world, deployment, "rollback", reason="again")).status_code == 409
 
@@ -378,3 +380,22 @@ async def test_coalescing_keeps_only_the_newest_request_of_a_module(world: World
     assert [each["phase"] for each in shown] == ["superseded", "superseded", "queued"]
     assert asked[1] in shown[0]["cause"]["message"]
     assert shown[0]["exit_code"] == 5
+
+
+TO_ROLLBACKS = {
+    "retry": {"reason": "it answers again"},
+    "skip-node": {"reason": "dead disk", "node": "web-1"},
+    "abandon": {"reason": "rebuilt"},
+}
+
+
+async def test_orders_to_a_rollback_count_while_it_waits_for_a_person(world: World, release: Release) -> None:
+    deployment = (await deploy(world, release)).json()["id"]
+    for name, body in TO_ROLLBACKS.items():
+        assert (await order(world, deployment, f"rollback/{name}", **body)).status_code == 409
+    await enter(world, deployment, Phase.PLANNING)
+    await enter(world, deployment, Phase.ROLLING_BACK, waiting_for="a person: retry, skip_node or abandon")
+    missing = await order(world, deployment, "rollback/skip-node", reason="which one?")
+    assert (missing.status_code, missing.json()["field"]) == (422, "node")
+    gone = await order(world, deployment, "rollback/retry")
+    assert (gone.status_code, gone.json()["code"]) == (409, "conflict")

@@ -6,6 +6,7 @@ workflow that has ended: one that still waits would prove nothing about what com
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -232,3 +233,4 @@ async def main() -> None:
 
 if __name__ == "__main__":
     asyncio.run(main())
+    os._exit(0)  # the SDK's core may crash a process that has talked to it and ends (sdk-python issue 300)
