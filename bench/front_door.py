@@ -1,0 +1,231 @@
+"""The API under 100 concurrent clients, beside a bare FastAPI + psycopg endpoint in the same run.
+
+`python bench/front_door.py`. One embedded stack with one node; the bare endpoint uses the same PostgreSQL and
+is served with the same options. Hotswap's requests and bare ones take turns, round by round. Every request of
+ours passes authentication, limits (two counters in the database), row-level security, traces and security
+headers; POST /deployments also writes the row, its event and its entry in the audit trail, and wakes the lane.
+
+It also measures how far sign-ins with a known and an unknown name differ in time.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from bundles.archive import pack
+from bundles.signature import sign
+from runtime.embedded import bootstrap
+from runtime.embedded.stack import open_directory, read_choices
+
+ROOT = Path(__file__).parent.parent
+CLIENTS = 100
+GETS = (
+    "/auth/me",
+    "/deployments",
+    "/deployments/{id}",
+    "/nodes",
+    "/clusters",
+    "/approvals/pending",
+    "/modules",
+)
+
+
+async def hammer(
+    session: aiohttp.ClientSession, method: str, url: str, count: int, body: Any = None
+) -> list[float]:
+    """`count` requests from CLIENTS clients at once; the seconds of each."""
+    taken: list[float] = []
+    left = iter(range(count))
+
+    async def client() -> None:
+        for _ in left:
+            began = time.perf_counter()
+            async with session.request(method, url, json=body) as answer:
+                await answer.read()
+                assert answer.status < 300, (answer.status, await answer.text())
+            taken.append(time.perf_counter() - began)
+
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    return taken
+
+
+def summary(taken: list[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(taken, n=100)
+    return {
+        "requests": len(taken),
+        "p50_ms": round(cuts[49] * 1000, 1),
+        "p95_ms": round(cuts[94] * 1000, 1),
+        "p99_ms": round(cuts[98] * 1000, 1),
+    }
+
+
+class Subject:
+    """The stack and the bare endpoint, both running."""
+
+    def __init__(self, stack: Path, bare: str, session: aiohttp.ClientSession) -> None:
+        self.stack, self.bare, self.session = stack, bare, session
+        self.about = json.loads((stack / "client.json").read_text())
+        self.api = f"{self.about['url']}/api/v1"
+
+    async def ask(self, method: str, path: str, **arguments: Any) -> Any:
+        async with self.session.request(method, self.api + path, **arguments) as answer:
+            assert answer.status < 300, (path, answer.status, await answer.text())
+            return await answer.json()
+
+    async def prepare(self, scratch: Path) -> str:
+        """Signed in, a release pushed, a first deployment that waits at a gate; its id."""
+        password = await asyncio.to_thread(Path(self.about["password_file"]).read_text)
+        signed_in = await self.ask(
+            "POST", "/auth/token", json={"username": self.about["username"], "password": password.strip()}
+        )
+        self.session.headers["Authorization"] = f"Bearer {signed_in['access_token']}"
+        source = scratch / "tree"
+        source.mkdir()
+        (source / "hotswap.toml").write_text('name = "bench"\nversion = "1.0.0"\nkind = "files"\n')
+        bundle = scratch / "bundle.tar.gz"
+        pack(source, bundle)
+        signing = self.stack / "signing"
+        signature = sign(bundle, (signing / "signer.pem").read_bytes(), (signing / "signer.key").read_bytes())
+        form = aiohttp.FormData()
+        form.add_field("bundle", bundle.read_bytes(), filename="bundle")
+        form.add_field("signature", signature, filename="signature")
+        await self.ask("POST", "/modules", data=form)
+        shown = await self.ask("GET", "/clusters/production")
+        policy = {
+            **shown["policy"],
+            "strategy": {"kind": "direct"},
+            "gates": [{"name": "hold", "before_wave": 1}],
+        }
+        await self.ask("PUT", "/clusters/production/policy", json=policy)
+        return str((await self.ask("POST", "/deployments", json=NEW))["id"])
+
+    async def rounds(self, deployment: str, rounds: int, count: int) -> dict[str, list[float]]:
+        """Ours and the bare ones in turns; the seconds of each request by route."""
+        taken: dict[str, list[float]] = {}
+        for _ in range(rounds):
+            taken.setdefault("bare GET", []).extend(
+                await hammer(self.session, "GET", f"{self.bare}/item", count)
+            )
+            for path in GETS:
+                url = self.api + path.replace("{id}", deployment)
+                taken.setdefault(f"GET {path}", []).extend(await hammer(self.session, "GET", url, count))
+            item = {"module": "bench", "version": "1.0.0"}
+            taken.setdefault("bare POST", []).extend(
+                await hammer(self.session, "POST", f"{self.bare}/item", count, item)
+            )
+            taken.setdefault("POST /deployments", []).extend(
+                await hammer(self.session, "POST", f"{self.api}/deployments", count // 4, NEW)
+            )
+        return taken
+
+    async def sign_ins(self, count: int) -> dict[str, float]:
+        """Median seconds of a refused sign-in, with names that exist and names that do not, in turns."""
+        taken: dict[str, list[float]] = {"known": [], "unknown": []}
+        names = [f"bench-{number}" for number in range(count // 4)]
+        for name in names:
+            body = {"username": name, "password": secrets.token_urlsafe(16), "role": "viewer"}
+            async with self.session.post(f"{self.api}/users", json=body) as answer:
+                assert answer.status in (201, 409), await answer.text()
+        for number in range(count):
+            # Four guesses per known name: the fifth would lock it.
+            for kind, name in (("known", names[number // 4]), ("unknown", f"nobody-{number // 4}")):
+                began = time.perf_counter()
+                body = {"username": name, "password": "wrong"}
+                async with self.session.post(f"{self.api}/auth/token", json=body) as answer:
+                    assert answer.status == 401
+                taken[kind].append(time.perf_counter() - began)
+        return {f"{kind}_ms": round(statistics.median(each) * 1000, 2) for kind, each in taken.items()}
+
+
+NEW = {"module": "bench", "version": "1.0.0", "environment": "production", "strategy": "direct"}
+
+
+async def measure(stack: Path, bare: str, scratch: Path, rounds: int, count: int) -> dict[str, Any]:
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        subject = Subject(stack, bare, session)
+        deployment = await subject.prepare(scratch)
+        await subject.rounds(deployment, 1, CLIENTS)  # warm: pools, caches, imports
+        taken = await subject.rounds(deployment, rounds, count)
+        sign_ins = await subject.sign_ins(80)
+    routes = {name: summary(each) for name, each in taken.items()}
+    for name, each in routes.items():
+        base = routes["bare GET" if "GET" in name else "bare POST"]
+        each["p99_over_bare"] = round(each["p99_ms"] / base["p99_ms"], 1)
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_before": os.getloadavg()[0],
+        "clients": CLIENTS,
+        "routes": routes,
+        "refused_sign_in": sign_ins,
+        "seconds": {name: [round(value, 5) for value in each] for name, each in taken.items()},
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=800, help="per route and round")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "raw" / "front_door.json")
+    options = parser.parse_args()
+    hotswap = Path(sys.executable).with_name("hotswap")
+    with tempfile.TemporaryDirectory() as directory:
+        scratch = Path(directory)
+        stack = scratch / "stack"
+        up = [str(hotswap), "up", "--detach", "--nodes", "1", "--dir", str(stack)]
+        subprocess.run(up, check=True, stdout=subprocess.DEVNULL, cwd=scratch)
+        bare = None
+        try:
+            embedded = open_directory(stack)
+            chosen = read_choices(embedded)
+            port = chosen.ports["api"] + 500
+            url = bootstrap.database_url(chosen, bootstrap.owner_login(embedded))
+            bare = start_bare(url.replace("+psycopg", ""), port)
+            found = asyncio.run(
+                measure(stack, f"http://127.0.0.1:{port}", scratch, options.rounds, options.requests)
+            )
+        finally:
+            if bare is not None:
+                bare.terminate()
+            subprocess.run([str(hotswap), "down", "--dir", str(stack)], check=False, cwd=scratch)
+    options.out.write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps({key: value for key, value in found.items() if key != "seconds"}, indent=1))
+    return 0
+
+
+def start_bare(url: str, port: int) -> subprocess.Popen[bytes]:
+    """The bare endpoint, with the API's own server options."""
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "bench.bare_api:app",
+            "--port",
+            str(port),
+            "--http",
+            "h11",
+            "--no-access-log",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "BARE_DATABASE": url},
+    )
+    time.sleep(3)
+    return process
+
+
+if __name__ == "__main__":
+    sys.exit(main())
