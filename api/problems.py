@@ -84,6 +84,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     for kind in _UNAVAILABLE:
         app.add_exception_handler(kind, _unavailable)
+    app.add_exception_handler(sql.DataError, _unstorable)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -140,6 +141,17 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         status = HTTPStatus.UNPROCESSABLE_ENTITY
     code = _CODES.get(status, status.phrase.lower().replace(" ", "-"))
     return _answer(request, status, code, str(error.detail), headers=error.headers)
+
+
+async def _unstorable(request: Request, error: Exception) -> JSONResponse:
+    """The database cannot hold a value, such as a text with a NUL: nobody has a thing of that name."""
+    _log.info("%s %s: %s", request.method, request.url.path, type(error).__name__)
+    return _answer(
+        request,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        errors.InvalidInput.code,
+        "a name or text has a character that cannot be kept (NUL), or a number is out of range",
+    )
 
 
 async def _unavailable(request: Request, error: Exception) -> JSONResponse:

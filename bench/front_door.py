@@ -3,7 +3,7 @@
 `python bench/front_door.py`. One embedded stack with one node; the bare endpoint uses the same PostgreSQL and
 is served with the same options. Hotswap's requests and bare ones take turns, round by round. Every request of
 ours passes authentication, limits (two counters in the database), row-level security, traces and security
-headers; POST /deployments also writes the row, its event and its entry in the audit trail, and wakes the lane.
+headers; POST /deployments also writes the row, its event and its audit entry, and wakes the lane.
 
 It also measures how far sign-ins with a known and an unknown name differ in time.
 """
@@ -106,7 +106,7 @@ class Subject:
         policy = {
             **shown["policy"],
             "strategy": {"kind": "direct"},
-            "gates": [{"name": "hold", "before_wave": 1}],
+            "gates": [{"name": "hold", "before_wave": 1, "exclude_requester": False}],
         }
         await self.ask("PUT", "/clusters/production/policy", json=policy)
         return str((await self.ask("POST", "/deployments", json=NEW))["id"])

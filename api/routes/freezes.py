@@ -10,9 +10,9 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime, BaseModel, StringConstraints
 
-from api.access import Freezer, PolicySetter, Viewer
+from api.access import Caller, Freezer, PolicySetter, Viewer
 from api.lanes import thawed
-from api.services import Hands
+from api.services import Hands, Services
 from api.views.freeze import FreezesView, FreezeView, freezes_view
 from domain.base import Strict
 from domain.calendar import CalendarWindow
@@ -97,6 +97,7 @@ async def freeze_now(environment: str, body: FreezeNow, caller: Freezer, hands: 
     now = datetime.now(UTC)
     if body.until is not None and not 0 < (body.until - now).total_seconds() <= FARTHEST:
         raise InvalidInput("a freeze must end after now, and within a year", field="until")
+    await _known(hands, caller, environment)
     order = AdHocFreeze(
         tenant=caller.tenant,
         environment=environment,
@@ -114,6 +115,7 @@ async def freeze_now(environment: str, body: FreezeNow, caller: Freezer, hands: 
 @router.post("/{environment}/thaw")
 async def thaw(environment: str, body: Why, caller: Freezer, hands: Hands) -> FreezesView:
     """End what people froze. The calendar stays as it is."""
+    await _known(hands, caller, environment)
     order = Thaw(tenant=caller.tenant, environment=environment, actor=caller.username, reason=body.reason)
     async with hands.database.transaction(caller.tenant) as session:
         lifted = await freezes.thaw(session, order)
@@ -132,8 +134,7 @@ async def thaw_token(
     environment: str, body: Why, caller: Freezer, hands: Hands, response: Response
 ) -> ThawTicket:
     """A token for one thaw through the Temporal console or its CLI."""
-    async with hands.database.transaction(caller.tenant) as session:
-        await environments.get(session, caller.tenant, environment)
+    await _known(hands, caller, environment)
     minted = hands.minter.thaw(
         tenant=caller.tenant, actor=caller.username, role=caller.role, environment=environment
     )
@@ -147,3 +148,13 @@ async def thaw_token(
         *("--input", argument),
     ]
     return ThawTicket(token=minted.token, expires_at=minted.expires, signal=signal, command=shlex.join(words))
+
+
+async def _known(hands: Services, caller: Caller, environment: str) -> None:
+    """Nothing is made of a name that no environment has.
+
+    Raises:
+        NotFound: no such environment of the caller's tenant.
+    """
+    async with hands.database.transaction(caller.tenant) as session:
+        await environments.get(session, caller.tenant, environment)

@@ -199,3 +199,20 @@ async def test_users_are_added_by_an_admin_and_listed_without_their_hashes(world
     assert names == sorted(names)
     assert "newcomer" in names
     assert all("password" not in name for user in first["items"] for name in user)
+
+
+@pytest.mark.finding("X1")
+@pytest.mark.parametrize(
+    "odd", ["%F0%94%AF%BB", "%00", "-", "A%2FB", "..%2F..", "%20", "x" * 300, "%27%3B--"]
+)
+async def test_no_name_in_a_path_is_an_error_of_ours(world: World, odd: str) -> None:
+    """Names that nothing can have: not found or refused, with a body that is as good as any."""
+    bodies = {"reason": "why", "name": "n", "comment": ""}
+    async with world.asks("admin") as admin:
+        for route in authorisation.kept():
+            method, path = route.split(" ")
+            if "{" in path:
+                for body in (None, bodies, {"reason": "why"}):
+                    url = "http://api" + re.sub(r"{\w+}", odd, path)
+                    answer = await admin.request(method, url, json=body)
+                    assert answer.status_code < 500, (route, answer.text)

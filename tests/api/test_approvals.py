@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from domain.approval import ApprovalInput, PollRecord, Subject, SubjectKind
@@ -120,6 +121,7 @@ async def test_a_vote_is_the_signal_that_the_console_would_send(world: World, ga
     assert counted.approvals == 1
 
 
+@pytest.mark.finding("X7")
 async def test_the_requester_cannot_approve_but_may_reject(world: World, gate: Gate) -> None:
     refused = await gate.asks("abel", "approve")
     assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
@@ -144,6 +146,7 @@ async def test_nobody_votes_twice(world: World, gate: Gate) -> None:
     assert (await gate.asks("admin", "approve")).status_code == 202
 
 
+@pytest.mark.finding("X9")
 async def test_a_closed_gate_takes_no_vote(world: World, gate: Gate) -> None:
     await gate.save(GateResult.EXPIRED)
     for what, body in (("approve", {}), ("reject", {}), ("token", {"decision": "approve"})):

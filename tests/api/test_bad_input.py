@@ -65,6 +65,7 @@ def check(answer: httpx.Response, status: int, field: str | None) -> None:
         ({"hotfix": True, "reason": "it burns", "override": ""}, "override"),
     ],
 )
+@pytest.mark.finding("3")
 async def test_a_bad_deployment(world: World, pushed: Release, change: dict[str, Any], field: str) -> None:
     before = await world.rows()
     async with world.asks("dora") as dora:
@@ -120,6 +121,7 @@ async def test_a_body_that_is_too_large_is_not_read_on(world: World) -> None:
         ("/clusters/production/metrics?seconds=0", "seconds"),
     ],
 )
+@pytest.mark.finding("3")
 async def test_a_bad_query(world: World, path: str, field: str) -> None:
     async with world.asks("vera") as vera:
         check(await vera.get(path), 422, field)
@@ -219,6 +221,7 @@ async def test_a_bundle_just_over_the_limit(world: World, scratch: Path) -> None
     assert problem["code"] == "bundle-too-large"
 
 
+@pytest.mark.finding("X20")
 async def test_a_tampered_bundle(world: World, pushed: Release) -> None:
     parts = form(pushed)
     content = bytearray(parts["bundle"][1])
@@ -228,6 +231,7 @@ async def test_a_tampered_bundle(world: World, pushed: Release) -> None:
     assert problem["code"] == "signature-refused"
 
 
+@pytest.mark.finding("X20")
 async def test_a_signature_by_a_stranger(world: World, pushed: Release, tmp_path: Path) -> None:
     from tests.agent.nodes import Pki
 
@@ -307,6 +311,7 @@ async def test_a_bad_policy(world: World) -> None:
         ({"tenant": "other"}, "tenant"),
     ],
 )
+@pytest.mark.finding("X8")
 async def test_a_bad_user(world: World, change: dict[str, Any], field: str) -> None:
     body = {"username": "somebody", "password": "long enough for all", "role": "viewer", **change}
     before = await world.rows()

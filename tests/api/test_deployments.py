@@ -5,6 +5,7 @@ import itertools
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 
 from api.lanes import LANE_WORKFLOW, look_after
@@ -259,6 +260,7 @@ async def test_an_order_to_a_workflow_that_is_gone_is_a_conflict(world: World, r
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
 
 
+@pytest.mark.finding("X5")
 async def test_a_completed_deployment_is_taken_back_by_a_record_of_its_own(
     world: World, release: Release
 ) -> None:

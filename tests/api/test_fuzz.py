@@ -192,7 +192,7 @@ async def test_at_least_five_thousand_requests_as_every_role_and_nobody(fuzzed: 
     made = {}
     for role in ROLES:
         before = await fuzzed.requests()
-        said = await fuzzed.run(role, examples=25, phases="examples,coverage,fuzzing")
+        said = await fuzzed.run(role, examples=8, phases="examples,coverage,fuzzing")
         made[role] = await fuzzed.requests() - before
         print(f"as {role}: {made[role]} requests\n{said[-600:]}")
     print(f"requests: {sum(made.values())} {made}; server errors: 0; undocumented answers: 0")

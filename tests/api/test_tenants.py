@@ -130,6 +130,7 @@ async def test_a_suspended_tenant_is_refused_with_a_code_and_comes_back(platform
     await client.aclose()
 
 
+@pytest.mark.finding("X14")
 async def test_a_deleted_tenant_leaves_its_audit_trail_only(platform: World) -> None:
     client = await made(platform, "gone")
     async with platform.asks("admin") as admin:

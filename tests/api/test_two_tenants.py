@@ -95,6 +95,7 @@ def check(asked: Asked, role: Role, status: int, text: str) -> None:
 
 
 @pytest.mark.finding("15", "16", "X14")
+@pytest.mark.finding("16")
 async def test_every_route_with_the_other_tenants_ids(shared: tuple[World, list[Theirs]]) -> None:
     """The short form: one object of each kind, two roles. `make test-races` asks about all, as everybody."""
     world, theirs = shared
@@ -107,6 +108,7 @@ async def test_every_route_with_the_other_tenants_ids(shared: tuple[World, list[
 
 @pytest.mark.races_long
 @pytest.mark.timeout(900)
+@pytest.mark.finding("16")
 async def test_thousands_of_requests_across_tenants(shared: tuple[World, list[Theirs]]) -> None:
     world, theirs = shared
     before = await everything(world.services.database)

@@ -455,6 +455,7 @@ SIGNERS: dict[str, tuple[dict[str, Any], Reason]] = {
 
 
 @pytest.mark.parametrize("flaw", SIGNERS)
+@pytest.mark.finding("X20")
 def test_a_signer_with_a_flaw_is_refused(
     bundle: Path, middle: Identity, trust: TrustStore, flaw: str
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_regression_fails_and_names_its_metric(canary, metric):
     assert named.reason in verdict.reason
 
 
+@pytest.mark.finding("10")
 def test_a_zero_baseline_needs_no_division_and_one_error_is_no_verdict():
     verdict, _ = outcome_of(node(errors=1.0, requests=100.0), "errors")
     assert verdict.outcome is Outcome.INCONCLUSIVE
@@ -95,6 +96,7 @@ def test_too_few_requests_never_pass():
     assert (verdict.outcome, verdict.doubt) == (Outcome.INCONCLUSIVE, Doubt.UNDERPOWERED)
 
 
+@pytest.mark.finding("10")
 def test_nothing_measured_on_one_side_never_passes():
     nobody = silent("n", PARTS)
     assert judge([nobody], BASELINE).outcome is Outcome.INCONCLUSIVE

@@ -47,6 +47,7 @@ def test_a_complete_environment_is_enough_for_both_processes(environment, kind):
         ("development", Profile.DEVELOPMENT),
     ],
 )
+@pytest.mark.finding("N1")
 def test_whatever_is_not_development_is_production(environment, value, profile):
     if value is not None:
         environment.setenv("HOTSWAP_PROFILE", value)

@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(240)]
 
 
 @pytest.mark.parametrize("part", ["worker", "api"])
+@pytest.mark.finding("N8")
 def test_killed_in_the_middle_of_a_wave(stack, part):
     before = present(stack)
     stack.install_greeter(before)

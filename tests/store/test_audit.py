@@ -64,6 +64,7 @@ async def test_deployments_are_audited_with_who_and_from_where(database: Databas
         assert part in entry.content
 
 
+@pytest.mark.finding("N3")
 async def test_both_or_neither_when_the_entry_cannot_be_written(
     database: Database, postgres_server: PostgresServer
 ) -> None:
@@ -78,6 +79,7 @@ async def test_both_or_neither_when_the_entry_cannot_be_written(
         assert (await session.scalars(sa.select(EventRow.id))).all() == []
 
 
+@pytest.mark.finding("N3")
 async def test_both_or_neither_when_the_change_cannot_be_written(database: Database) -> None:
     await queue(database, "d1")
     before = await verified(database)
@@ -135,6 +137,7 @@ async def test_each_tenant_has_its_own_chain(database: Database) -> None:
     ],
 )
 @pytest.mark.parametrize("who", ["application", "owner"])
+@pytest.mark.finding("X19")
 async def test_what_is_written_stays(database: Database, statement: str, who: str) -> None:
     """The owner may drop months and move heads: that is retention's work, and `verify` tells of the rest."""
     if who == "owner" and not statement.startswith(("UPDATE audit SET", "DELETE", "TRUNCATE")):
@@ -173,6 +176,7 @@ async def test_tampering_shows(
         await verified(database)
 
 
+@pytest.mark.finding("X19")
 async def test_old_months_are_dropped_whole_and_the_rest_still_verifies(
     database: Database, postgres_server: PostgresServer
 ) -> None:

@@ -65,6 +65,7 @@ async def test_a_record_without_a_phase_only_adds_an_event(database: Database) -
     assert len(await kinds(database)) == 3
 
 
+@pytest.mark.finding("X3")
 async def test_the_end_keeps_its_cause_and_its_time(database: Database) -> None:
     await queue(database)
     cause = Cause(kind=CauseKind.ANALYSIS, message="errors up")
@@ -83,6 +84,7 @@ async def test_the_end_keeps_its_cause_and_its_time(database: Database) -> None:
     assert again.unverified == ("node-01",)
 
 
+@pytest.mark.finding("1")
 async def test_every_step_that_the_table_forbids_changes_nothing(database: Database) -> None:
     await queue(database)
     for present in Phase:
@@ -99,6 +101,7 @@ async def test_every_step_that_the_table_forbids_changes_nothing(database: Datab
     assert await kinds(database) == [EventKind.QUEUED]
 
 
+@pytest.mark.finding("11")
 async def test_fifty_writers_lose_nothing_and_keep_their_order(database: Database) -> None:
     await queue(database)
     await write(database, progress("0", Phase.PLANNING))

@@ -98,6 +98,7 @@ async def test_releases_are_listed_latest_push_first(database: Database) -> None
     assert {each.ref for each in rest.items} == {OLD, NEW}
 
 
+@pytest.mark.finding("5")
 async def test_the_bootstrap_runs_once(database: Database) -> None:
     with pytest.raises(Conflict):
         await bootstrap(database, tenant="second", username="eve-admin", password="correct horse battery")

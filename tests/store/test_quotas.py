@@ -67,6 +67,7 @@ async def admitted(attempts: list[Awaitable[None]]) -> int:
         (push, {"storage_bytes": 2 * 1000 + 55}, 5),
     ],
 )
+@pytest.mark.finding("X13")
 async def test_of_a_hundred_at_once_as_many_as_fit(
     database: Database, attempt: Attempt, quota: dict[str, int], fit: int
 ) -> None:

@@ -55,6 +55,7 @@ async def changed(database: Database, statement: sa.Update | sa.Delete) -> int:
 
 
 @pytest.mark.parametrize("name", TABLES)
+@pytest.mark.finding("15")
 def test_every_table_has_it_forced(url: str, name: str) -> None:
     engine = sa.create_engine(as_owner(url))
     with engine.connect() as connection:
@@ -91,6 +92,7 @@ async def test_the_application_owns_nothing_and_bypasses_nothing(two: Database) 
 
 
 @pytest.mark.parametrize("name", TABLES)
+@pytest.mark.finding("15")
 async def test_rows_of_another_tenant_are_not_there(two: Database, name: str) -> None:
     table = METADATA.tables[name]
     whose = table.columns[tenant_column(table)]
@@ -104,6 +106,7 @@ async def test_rows_of_another_tenant_are_not_there(two: Database, name: str) ->
 
 
 @pytest.mark.parametrize("name", TABLES)
+@pytest.mark.finding("15")
 async def test_rows_of_another_tenant_cannot_be_written(two: Database, name: str) -> None:
     table = METADATA.tables[name]
     whose = table.columns[tenant_column(table)]

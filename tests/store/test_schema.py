@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -40,6 +41,7 @@ def test_every_table_has_a_tenant() -> None:
         assert "tenant" in table.columns or name == "tenants"
 
 
+@pytest.mark.finding("5")
 def test_the_command_line_bootstraps_once(database_url: str, tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("correct horse battery\n")

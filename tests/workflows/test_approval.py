@@ -212,6 +212,8 @@ async def test_reminders_come_on_time_are_written_down_and_have_an_end(stage):
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.finding("N6")
+@pytest.mark.finding("X9")
 async def test_of_approve_reject_and_expiry_exactly_one_wins(stage, seed):
     """Sent at the very moment of the expiry: whatever comes first in history decides, and stays."""
     async with stage(World()) as scene:

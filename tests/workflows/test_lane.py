@@ -3,6 +3,8 @@
 import asyncio
 import uuid
 
+import pytest
+
 from domain.deployment import CauseKind, Phase
 from domain.events import EventKind
 from domain.messages import LaneInput, Progress, QueuedDeployment
@@ -45,6 +47,7 @@ def ends(world: World) -> dict[str, Phase]:
     return {entry.deployment: entry.phase for entry in world.progress if entry.phase and entry.phase.terminal}
 
 
+@pytest.mark.finding("X6")
 async def test_deployments_run_one_after_another_in_order_of_arrival(stage):
     wanted = names(4)
     async with stage(direct_world()) as scene:

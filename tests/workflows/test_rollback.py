@@ -104,6 +104,7 @@ async def test_a_node_that_is_back_cannot_be_skipped(stage):
 @pytest.mark.parametrize(
     "rule", [RULE, RollbackRule(rounds=2, pause=5, ask_for=0)], ids=["asks", "does-not-ask"]
 )
+@pytest.mark.finding("12")
 async def test_without_a_word_from_anybody_it_ends_as_not_verified(stage, rule):
     world = world_of(Stubborn(), rule)
     async with stage(world) as scene:

@@ -1,0 +1,119 @@
+"""Makes docs/security/findings.md: each defect of the predecessor, and the tests tagged with its number.
+
+`python -m tests.findings`; a test compares the page with the tags.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parent.parent
+PAGE: Final = ROOT / "docs" / "security" / "findings.md"
+HEAD: Final = """# Findings
+
+What was wrong with the predecessor, what Hotswap promises instead, and the tests that prove it. The review of
+the predecessor counted 85 findings and described 27 (numbers 1 to 27); N rows are named by its checklists, X
+rows were found by reading its code. The other 58 were never described, so they are met by kind (validation,
+races, authorisation, secrets, errors), not one by one.
+
+A test carries its number as `@pytest.mark.finding("X12")`; this page is made from the tags by
+`python -m tests.findings`, and a test compares the two. A row whose subject Hotswap does not have
+says so; one that is not listed has no tagged test.
+"""
+NONE: Final = "no counterpart here: "
+# Number, what holds here; a statement that begins with NONE needs no test.
+STATEMENTS: Final = {
+    "1": "A deployment follows its transition table; every other step raises and changes nothing.",
+    "3": "Bad input is refused with the field's name and writes nothing; the database refuses the same.",
+    "5": "No account exists before a one-time bootstrap, whose password must be changed.",
+    "7": "What expires is purged in bounded batches, also when nobody reads it again.",
+    "8": f"{NONE}no state of the business is in process memory; see the fault tests (N8).",
+    "9": f"{NONE}there is no round robin over consumers.",
+    "10": "A zero, missing or thin baseline has a defined verdict, and none of them passes.",
+    "11": "Writers of one deployment are ordered by its row; nothing is lost and there is one end.",
+    "12": "A rollback that cannot prove its nodes asks a person and never ends as a success.",
+    "13": "No cookie is accepted anywhere, so no foreign page can act; bearer requests ignore cookies.",
+    "14": "Every route declares a policy; the matrix of roles is in the repository.",
+    "15": "Row-level security on every table: in one tenant's context the others' rows do not exist.",
+    "16": "With one tenant's token and another's ids every route answers that there is nothing.",
+    "17": "Other origins are refused by default; a star stops the start.",
+    "18": "The algorithm of tokens is pinned, published keys are refused, forgeries get 401.",
+    "19": "A live stream needs the right to read its tenant, and ends with the token.",
+    "20": f"{NONE}a note on C#; hashes, signatures and archives run in threads here.",
+    "24": "Limits hold over replicas, and of many clients nothing is left after their window.",
+    "25": "Functions over 60 lines or of complexity over 10 fail the build.",
+    "27": "One settings module; unknown names stop the start; the page of settings is made from it.",
+    "N1": "Whatever profile is not `development` means production rules.",
+    "N2": f"{NONE}there are no pages; answers are JSON with a content policy that runs nothing.",
+    "N3": "A change and its entry in the audit trail are written both or not at all.",
+    "N6": "Races have one winner: votes against expiry, quota at the limit, guesses against the lock-out.",
+    "N8": "Killed in the middle, a rollout goes on, and nodes run the old or the new release.",
+    "N10": "Secrets come from files, the environment or Vault; keys rotate under load and lose no request.",
+    "N11": "Every alert has a test in which it fires and clears.",
+    "N13": "Every alert names the part of the operations page that says what to do.",
+    "N16": "Logs are JSON; one id finds a rollout in all of them, and no secret is in any.",
+    "X1": "Whatever is sent, no answer is a server error, and each is one that the API document describes.",
+    "X2": "A real rollout leaves traces, numbers and events; dashboards ask for what exists.",
+    "X3": "Every deployment that began has one end, with its cause and time, for as long as it is kept.",
+    "X5": "A rollback restores what was recorded, where it was changed, as a deployment of its own.",
+    "X6": "One deployment at a time per environment; others wait in order.",
+    "X7": "The actor comes from the token; nobody approves his own request; roles count as they are now.",
+    "X8": "Fields that are unknown or the server's own are refused.",
+    "X9": "A gate is decided once, by whoever comes first.",
+    "X10": "A new signing key works on every replica without a restart, and the old one ends.",
+    "X11": "Limits count per person and route; what a client says of its address is not believed.",
+    "X12": "Guessing in parallel gains nothing, names are not told apart, sign-ins can be ended at once.",
+    "X13": "Quotas are counted from the rows: at the limit, of many at once as many get in as fit.",
+    "X14": "Tenants follow their table of states; what is deleted stays so.",
+    "X15": f"{NONE}there is no billing.",
+    "X16": f"{NONE}there is no message queue for tenants.",
+    "X17": f"{NONE}there is no message delivery for tenants.",
+    "X18": f"{NONE}there is no schema registry.",
+    "X19": "The audit trail is append-only, chained and dropped by whole months.",
+    "X20": "Signatures are checked over the bytes that run; tampered, foreign and weak ones are refused.",
+    "X22": "Errors tell a code and a trace id, nothing of the inside.",
+}
+
+
+def tagged() -> dict[str, list[str]]:
+    """The tests by the number of the finding that they prove."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for number, test in _of_file(path):
+            found.setdefault(number, []).append(test)
+    return found
+
+
+def _of_file(path: Path) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for decorator in node.decorator_list:
+                if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.finding":
+                    yield str(ast.literal_eval(decorator.args[0])), f"{path.relative_to(ROOT)}::{node.name}"
+
+
+def page() -> str:
+    """The page as it must be."""
+    tests = tagged()
+    rows = []
+    for number, statement in sorted(STATEMENTS.items(), key=lambda item: _order(item[0])):
+        proof = "<br>".join(f"`{test.removeprefix('tests/')}`" for test in tests.get(number, ())) or "—"
+        rows.append(f"| {number} | {statement[0].upper()}{statement[1:]} | {proof} |\n")
+    return f"{HEAD}\n| number | what holds here | proved by |\n|---|---|---|\n{''.join(rows)}"
+
+
+def _order(number: str) -> tuple[str, int]:
+    letter = number.rstrip("0123456789")
+    return letter, int(number.removeprefix(letter))
+
+
+def main() -> int:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
