@@ -43,8 +43,8 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --severity-level medium --recursive $(ROOMS)
-	git ls-files -z -- ':!tests' ':!requirements.txt' ':!docs/*.svg' | xargs -0 $(BIN)/detect-secrets-hook
-	git ls-files -z -- tests | xargs -0 $(BIN)/detect-secrets-hook $(FOR_TESTS)
+	git ls-files -z -- ':!tests' ':!bench' ':!requirements.txt' ':!docs/*.svg' | xargs -0 $(BIN)/detect-secrets-hook
+	git ls-files -z -- tests bench | xargs -0 $(BIN)/detect-secrets-hook $(FOR_TESTS)
 	$(BIN)/python -m tests.advisories
 
 bench-judge: install
