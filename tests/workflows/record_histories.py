@@ -20,6 +20,7 @@ from temporalio.worker import Worker
 
 from activities.supervision import TemporalSupervision
 from domain.analysis import Outcome
+from domain.arrival import SupersedeMode
 from domain.messages import LaneInput, QueuedDeployment
 from domain.names import (
     CONTROL_QUEUE,
@@ -106,7 +107,7 @@ async def lane(client: Client, case: str, world: World, *names: str) -> AsyncIte
             start_signal_args=[{"deployment": names[0]}],
         )
         yield
-        await until(lambda: {entry.deployment for entry in world.progress if _ended(entry)} == set(names))
+        await until(lambda: set(names) <= ended(world))
         looks = world.lane_looks
         await handle.signal("submit", {})
         await until(lambda: world.lane_looks > looks)
@@ -114,9 +115,9 @@ async def lane(client: Client, case: str, world: World, *names: str) -> AsyncIte
         await save(client, handle.id, case)
 
 
-def _ended(entry: object) -> bool:
-    phase = getattr(entry, "phase", None)
-    return phase is not None and phase.terminal
+def ended(world: World) -> set[str]:
+    """The deployments that have ended."""
+    return {entry.deployment for entry in world.progress if entry.phase is not None and entry.phase.terminal}
 
 
 async def vote(client: Client, world: World, deployment: str, decision: str) -> None:
@@ -174,6 +175,7 @@ async def record(client: Client) -> None:
     await save(client, analysis_id("d-held", 1), "inconclusive")
 
     await record_freeze(client)
+    await record_succession(client)
 
     world = World(policy=EnvironmentPolicy(analysis=QUICK), blocked=asyncio.Event())
     async with lane(client, "terminated", world, "d-terminated"):
@@ -213,6 +215,31 @@ async def record_beside(client: Client) -> None:
     async with lane(client, "blue-green-rejected", world, "d-no-green"):
         await vote(client, world, "d-no-green", "reject")
     await save(client, deployment_workflow_id("d-no-green"), "blue-green-rejected")
+
+
+async def record_succession(client: Client) -> None:
+    """Two rollouts that make room for another: one is taken back, one stops where it is."""
+    for mode in SupersedeMode:
+        first, second = f"d-{mode}", f"d-{mode}-next"
+        world = World(policy=EnvironmentPolicy(), strategy=Rolling(batch=5, max_unavailable=2, bake=2))
+        async with lane(client, f"superseded-{mode}", world, first):
+            await until(lambda world=world: "baking" in world.phases)
+            world.queue.append(
+                QueuedDeployment(
+                    deployment=second,
+                    requester="ana",
+                    module="greeter",
+                    version="3.0.0",
+                    strategy="rolling",
+                    supersedes=first,
+                    supersede_mode=mode,
+                )
+            )
+            handle = client.get_workflow_handle(lane_id("acme", f"superseded-{mode}"))
+            await handle.signal("submit", {"deployment": second})
+            await until(lambda world=world, second=second: second in ended(world))
+        await save(client, deployment_workflow_id(first), f"superseded-{mode}")
+        await save(client, deployment_workflow_id(second), f"after-{mode}")
 
 
 async def main() -> None:
