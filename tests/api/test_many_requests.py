@@ -17,8 +17,11 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.errors import ErrorInterceptor
+from activities.origin import OriginInterceptor
 from activities.registry import Holdings, control_activities, node_activities
+from clients.providers.http import ProviderHttp
 from domain.names import CONTROL_QUEUE, NODE_QUEUE
+from domain.provider_settings import ProviderSettings
 from runtime.temporal import worker_tuning, workflow_runner
 from tests.agent.nodes import AgentProcess, write_config
 from tests.api.conftest import World, new_namespace, new_world
@@ -26,7 +29,7 @@ from tests.conftest import free_port
 from workflows import ALL_WORKFLOWS
 
 REQUESTS = 50
-PATIENCE = 150.0
+PATIENCE = 240.0
 MODULE = "site"
 VERSIONS = tuple(f"1.0.{number}" for number in range(5))
 DIRECT = {"kind": "direct"}
@@ -37,6 +40,8 @@ PLACES: dict[str, tuple[int, dict[str, Any]]] = {
     "staging": (2, {"arrival": "supersede", "supersede": "revert-first", "strategy": ROLLING}),
     "production": (2, {"arrival": "supersede", "supersede": "roll-forward", "strategy": ROLLING}),
 }
+
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -56,8 +61,13 @@ async def crowd(
             agents=services.agents,
             bundles=services.bundles,
             tokens=services.reader,
+            provider_http=ProviderHttp(ProviderSettings()),
+            providers=ProviderSettings(),
         )
-        common: dict[str, Any] = {"interceptors": [ErrorInterceptor()], **worker_tuning()}
+        common: dict[str, Any] = {
+            "interceptors": [ErrorInterceptor(), OriginInterceptor()],
+            **worker_tuning(),
+        }
         control = Worker(
             client,
             task_queue=CONTROL_QUEUE,
