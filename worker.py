@@ -1,6 +1,6 @@
-"""One worker process: the workflows and short activities on one task queue, node operations on another.
+"""One worker process: workflows with short activities, node operations, and hooks, a task queue each.
 
-Two queues, so that a storm of node operations never delays a gate. SIGTERM drains: running activities get
+So a storm of node operations, or a slow hook, never delays a gate. SIGTERM drains: running activities get
 their time, then the process ends. Any number of these may run side by side.
 """
 
@@ -12,12 +12,13 @@ from temporalio.worker import Worker
 
 from activities.errors import ErrorInterceptor
 from activities.origin import OriginInterceptor
-from activities.registry import Holdings, control_activities, node_activities
+from activities.registry import Holdings, control_activities, hook_activities, node_activities
 from activities.telemetry import TelemetryInterceptor
 from clients.agent import AgentClient
+from clients.hooks import HookCaller
 from clients.providers.http import ProviderHttp
 from domain.errors import InvalidInput
-from domain.names import CONTROL_QUEUE, NODE_QUEUE
+from domain.names import CONTROL_QUEUE, HOOK_QUEUE, NODE_QUEUE
 from runtime.settings import WorkerSettings, load
 from runtime.telemetry import configure_logging, metrics_runtime, start_tracing
 from runtime.temporal import connect, leave_cleanly, worker_tuning, workflow_runner
@@ -28,10 +29,11 @@ from workflows import ALL_WORKFLOWS
 
 RECORDS_AT_ONCE = 50
 BATCHES_AT_ONCE = 32
+HOOKS_AT_ONCE = 200
 
 
 async def work(settings: WorkerSettings) -> None:
-    """Poll both queues until SIGTERM or SIGINT."""
+    """Poll the queues until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -45,6 +47,7 @@ async def work(settings: WorkerSettings) -> None:
     async with (
         AgentClient(ca=settings.tls_ca, certificate=settings.tls_certificate, key=settings.tls_key) as agents,
         ProviderHttp(providers) as provider_http,
+        HookCaller(settings.hooks()) as hook_caller,
     ):
         held = Holdings(
             client=client,
@@ -52,6 +55,7 @@ async def work(settings: WorkerSettings) -> None:
             agents=agents,
             bundles=BundleDirectory(settings.bundle_directory),
             tokens=TokenReader.load(settings.jwt_public_key_file),
+            hooks=hook_caller,
             provider_http=provider_http,
             providers=providers,
         )
@@ -73,7 +77,15 @@ async def work(settings: WorkerSettings) -> None:
             max_concurrent_activities=BATCHES_AT_ONCE,
             **worker_tuning(),
         )
-        async with leave_cleanly(), control, nodes:
+        hooks = Worker(
+            client,
+            task_queue=HOOK_QUEUE,
+            activities=hook_activities(held),
+            interceptors=[TelemetryInterceptor(), ErrorInterceptor(), OriginInterceptor()],
+            max_concurrent_activities=HOOKS_AT_ONCE,
+            **worker_tuning(),
+        )
+        async with leave_cleanly(), control, nodes, hooks:
             await stop.wait()
     await database.dispose()
 
@@ -83,6 +95,7 @@ def main() -> int:
     try:
         settings = load(WorkerSettings)
         settings.providers()
+        settings.hooks()
     except InvalidInput as error:
         sys.stderr.write(f"{error.message}\n")
         return 2

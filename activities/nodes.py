@@ -13,12 +13,14 @@ from typing_extensions import override
 
 from activities.freezes import present_freeze
 from activities.heartbeats import BatchProgress, beating
+from activities.hooks import CalledHooks
 from activities.margin import in_turn
 from activities.orders import Nodes
 from clients.agent import AgentClient
 from domain.deployment import NodeFailure
 from domain.errors import HotswapError, NodeUnreachable, NotStaged, ReadBackMismatch
 from domain.freeze import Freeze
+from domain.hooks import HookPoint
 from domain.messages import NodesOrder, NodesOutcome, RevertOrder
 from domain.names import ModuleName
 from domain.outcomes import OutcomeKind
@@ -51,10 +53,30 @@ Drive = Callable[[str, str], Awaitable[ModuleReport]]  # (node, address) → wha
 class AgentNodes(Nodes):
     """Drives agents through their HTTP API."""
 
-    def __init__(self, database: Database, agents: AgentClient, bundles: BundleDirectory) -> None:
+    def __init__(
+        self, database: Database, agents: AgentClient, bundles: BundleDirectory, hooks: CalledHooks
+    ) -> None:
         self._database = database
         self._agents = agents
         self._bundles = bundles
+        self._hooks = hooks
+
+    def _hooked(self, order: NodesOrder, drive: Drive) -> Drive:
+        """The change of a node, with the plan's hooks before and after it."""
+        if not order.hooks:
+            return drive
+
+        async def hooked(node: str, address: str) -> ModuleReport:
+            await self._hooks.at_node(order, node, HookPoint.BEFORE_NODE)
+            try:
+                report = await drive(node, address)
+            except HotswapError as error:
+                await self._hooks.at_node(order, node, HookPoint.AFTER_NODE, outcome=f"failed: {error.code}")
+                raise
+            await self._hooks.at_node(order, node, HookPoint.AFTER_NODE, outcome="done")
+            return report
+
+        return hooked
 
     @activity.defn
     @override
@@ -76,7 +98,7 @@ class AgentNodes(Nodes):
             operation = _operation(order, node, Action.ACTIVATE)
             return (await self._agents.operate(address, operation, deadline=order.deadline)).report
 
-        return await self._in_turn(order, OutcomeKind.ACTIVATED, drive)
+        return await self._in_turn(order, OutcomeKind.ACTIVATED, self._hooked(order, drive))
 
     @activity.defn
     @override
@@ -113,7 +135,7 @@ class AgentNodes(Nodes):
             operation = _operation(order, node, Action.ACTIVATE, keep=True)
             return (await self._agents.operate(address, operation, deadline=order.deadline)).report
 
-        return await self._in_turn(order, OutcomeKind.ACTIVATED, drive)
+        return await self._in_turn(order, OutcomeKind.ACTIVATED, self._hooked(order, drive))
 
     @activity.defn
     @override

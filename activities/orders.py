@@ -12,6 +12,7 @@ from domain.analysis import Verdict
 from domain.approval import DelegationTokenVerdict, PollRecord, VoteTokenVerdict
 from domain.freeze import Freeze
 from domain.freeze_orders import AdHocFreeze, FreezeQuestion, Thaw, ThawTokenVerdict
+from domain.hooks import HookOrder, HookOutcome
 from domain.measuring import Conclusion, Measured, MeasureOrder
 from domain.messages import (
     CommandTokenVerdict,
@@ -105,6 +106,15 @@ class Nodes(ABC):
     @abstractmethod
     async def verify_reverted(self, order: RevertOrder) -> NodesOutcome:
         """Read back that each node runs its recorded release again."""
+
+
+class Hooks(ABC):
+    """Calls to others."""
+
+    @activity.defn
+    @abstractmethod
+    async def call_hook(self, order: HookOrder) -> HookOutcome:
+        """Call one hook to its end, with retries; a polled one until it decides. Failing is an outcome."""
 
 
 class Looks(ABC):

@@ -7,6 +7,7 @@ from typing import Any
 from temporalio.client import Client
 
 from activities.freezes import DatabaseFreezes
+from activities.hooks import CalledHooks
 from activities.looks import AgentLooks
 from activities.measurements import ProviderMeasurements
 from activities.nodes import AgentNodes
@@ -18,6 +19,7 @@ from activities.tenant_orders import Tenancy
 from activities.tenants import DatabaseTenancy
 from activities.tokens import PublicKeyTokens
 from clients.agent import AgentClient
+from clients.hooks import HookCaller
 from clients.providers.http import ProviderHttp
 from domain.provider_settings import ProviderSettings
 from runtime.tokens import TokenReader
@@ -36,6 +38,7 @@ class Holdings:
     agents: AgentClient
     bundles: BundleDirectory
     tokens: TokenReader
+    hooks: HookCaller
     provider_http: ProviderHttp
     providers: ProviderSettings
 
@@ -83,10 +86,16 @@ def tenant_activities(tenancy: Tenancy) -> Activities:
     )
 
 
+def hook_activities(held: Holdings) -> Activities:
+    """Those that call others, and may wait for them long."""
+    return (CalledHooks(held.database, held.hooks).call_hook,)
+
+
 def node_activities(held: Holdings) -> Activities:
     """Those that talk to nodes."""
     measurements = ProviderMeasurements(held.database, held.agents, held.provider_http, held.providers)
-    nodes = AgentNodes(held.database, held.agents, held.bundles)
+    hooks = CalledHooks(held.database, held.hooks)
+    nodes = AgentNodes(held.database, held.agents, held.bundles, hooks)
     return (
         FleetPlanning(held.database, held.agents).prepare,
         nodes.stage,

@@ -7,6 +7,7 @@ from domain.analysis import Verdict
 from domain.base import Frozen
 from domain.deployment import Cause, Phase
 from domain.freeze import Freeze
+from domain.hooks import HookRun
 from domain.outcomes import NodeState
 from domain.plan import Plan
 
@@ -82,6 +83,7 @@ class Frame(Frozen):
     signer: str | None = None
     verdict: Verdict | None = None
     gates: tuple[FrameGate, ...] = ()
+    hooks: tuple[HookRun, ...] = ()
     nodes: tuple[FrameNode, ...] = ()
     exit_code: int
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from cli.frame import Frame, FrameGate, FrameNode
 from domain.analysis import MetricVerdict, Outcome
 from domain.deployment import Phase
+from domain.hooks import HookResult, HookRun
 from domain.outcomes import NodeState
 from domain.plan import Gate, Plan
 from domain.waiting import certain_wait, certain_waits
@@ -73,6 +74,8 @@ def render(frame: Frame, *, now: datetime, notice: str | None = None) -> Rendera
     rows.add_row("why", _why(frame))
     if frame.open_gate is not None and not frame.phase.terminal and (people := _people(frame.open_gate)):
         rows.add_row("people", people)
+    if frame.hooks:
+        rows.add_row("hooks", _hooks(frame.hooks))
     if frame.steps:
         rows.add_row("steps", _steps(frame))
     if frame.plan is not None and (remaining := _remaining(frame, frame.plan, now)):
@@ -127,6 +130,28 @@ def _people(gate: FrameGate) -> Text:
         text.append(f"   {each['delegator']} → {each['delegate']}", QUIET)
     if gate.voided:
         text.append(f"   void, for the plan was changed: {len(gate.voided)}", "yellow")
+    return text
+
+
+SHOWN_HOOKS = 8
+HOOKS = {
+    HookResult.DONE: ("✔", GOOD),
+    HookResult.WAITS: ("॥", "bold yellow"),
+    HookResult.ABORTED: ("✖", BAD),
+    HookResult.FAILED: ("✖", BAD),
+}
+
+
+def _hooks(runs: Sequence[HookRun]) -> Text:
+    """The last hooks; those that did more than answer say what."""
+    text = Text()
+    for run in runs[-SHOWN_HOOKS:]:
+        mark, style = HOOKS[run.result]
+        place = str(run.node or run.wave or "")
+        text.append("   " if text.plain else "")
+        text.append(f"{mark} {run.hook} {run.point}{' ' + place if place else ''}", style)
+        if run.result is not HookResult.DONE:
+            text.append(f": {run.message}{' ' + run.link if run.link else ''}")
     return text
 
 

@@ -86,6 +86,7 @@ class CauseKind(StrEnum):
     NODE_FAILURES = "node-failures"
     INFRASTRUCTURE = "infrastructure"
     DEADLINE = "deadline"
+    HOOK = "hook"
     REJECTED = "rejected"
     EXPIRED = "expired"
     ABORTED = "aborted"

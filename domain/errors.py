@@ -194,6 +194,24 @@ class TooFewHealthy(NodeError):
     code = "too-few-healthy"
 
 
+class HookFailed(NodeError):
+    """A hook around the node's change failed, and its rule says stop."""
+
+    code = "hook-failed"
+
+
+class HookUnreachable(HotswapError):
+    """A hook did not answer, or not well; it may when asked again."""
+
+    code = "hook-unreachable"
+
+
+class HookRefused(HotswapError):
+    """A hook that may not be called, or that refused; asking again changes nothing."""
+
+    code = "hook-refused"
+
+
 class ReadBackMismatch(NodeError):
     """What runs on the node is not what was ordered."""
 

@@ -10,6 +10,7 @@ from domain.deployment import Cause, NodeFailure, Phase
 from domain.events import EventKind
 from domain.freeze import Freeze
 from domain.gate_rule import GateRule
+from domain.hooks import HookRule
 from domain.names import EnvironmentName, ModuleName, NodeName, TenantId
 from domain.plan import Plan
 from domain.policy import AnalysisRule, RollbackRule
@@ -160,7 +161,7 @@ class NodesOrder(Frozen):
 
     `attempt` tells repeats of the same operation within a deployment apart (rounds of a rollback);
     `beside` says that another release may run beside at this point of the plan; `min_healthy` is, by zone,
-    how many nodes must be up besides those that are being changed.
+    how many nodes must be up besides those that are being changed; `hooks` are called around each node.
     """
 
     tenant: TenantId
@@ -174,6 +175,7 @@ class NodesOrder(Frozen):
     attempt: int = 1
     min_healthy: dict[str, int] = Field(default_factory=dict)
     beside: bool = False
+    hooks: tuple[HookRule, ...] = ()
 
 
 class RevertOrder(Frozen):
@@ -274,6 +276,7 @@ class RollbackTargets(Frozen):
     fence: int
     deadline: float
     rule: RollbackRule = RollbackRule()
+    hooks: tuple[HookRule, ...] = ()
 
 
 class RollbackResult(Frozen):

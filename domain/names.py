@@ -38,6 +38,7 @@ SEARCH_ATTRIBUTES = {
 SUPERSEDE = "supersede"  # the signal that asks a deployment to make room for another
 CONTROL_QUEUE = "hotswap-control"
 NODE_QUEUE = "hotswap-nodes"
+HOOK_QUEUE = "hotswap-hooks"
 
 
 def tenant_workflow_id(tenant: str) -> str:

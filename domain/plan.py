@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from domain.attribution import IllBudget
 from domain.base import Frozen, essence
 from domain.gate_rule import GateRule
+from domain.hooks import OF_NODES, Boundary, HookRule, boundaries_after, boundaries_before
 from domain.names import EnvironmentName, NodeName, TenantId
 from domain.policy import AnalysisRule, Deadlines, FailureBudget, RollbackRule
 from domain.release import ReleaseRef
@@ -117,6 +118,7 @@ class Plan(Frozen):
     deferred: tuple[NodeName, ...] = ()
     quarantined: tuple[NodeName, ...] = ()
     min_healthy: dict[str, int] = Field(default_factory=dict)
+    hooks: tuple[HookRule, ...] = ()
     unsigned_votes: bool
 
     @model_validator(mode="after")
@@ -146,6 +148,23 @@ class Plan(Frozen):
         """SHA-256 over the canonical JSON of the plan's essence: fields added later do not change it."""
         canonical = json.dumps(essence(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def node_hooks(self) -> tuple[HookRule, ...]:
+        """The hooks around each node's change."""
+        return tuple(hook for hook in self.hooks if hook.at in OF_NODES)
+
+    @property
+    def _kinds(self) -> list[tuple[str, int]]:
+        return [(step.kind, step.wave) for step in self.steps]
+
+    def begins_with(self, index: int) -> list[Boundary]:
+        """Which points are reached before the step at `index`."""
+        return boundaries_before(self._kinds, index) if self.hooks else []
+
+    def ends_with(self, index: int) -> list[Boundary]:
+        """Which points are reached after the step at `index`."""
+        return boundaries_after(self._kinds, index) if self.hooks else []
 
     def wave(self, number: int) -> Wave:
         """The wave with this number."""

@@ -85,11 +85,7 @@ def make_plan(
         measured=manifest is None or manifest.kind is Kind.PROCESS,
     )
     waves, steps = _compile(strategy, fleet, policy, manifest)
-    if len(waves) > MOST_WAVES:
-        raise PlanImpossible(
-            f"{len(waves)} waves are too many ({MOST_WAVES} at most): let more nodes change together",
-            field="strategy",
-        )
+    _few_enough(waves)
     steps = with_background(steps, policy)
     _in_time(steps, policy.deadlines, manifest)
     return Plan(
@@ -107,8 +103,17 @@ def make_plan(
         deferred=left_out.deferred,
         quarantined=left_out.quarantined,
         min_healthy=_min_healthy(policy, nodes),
+        hooks=policy.hooks,
         unsigned_votes=policy.unsigned_votes,
     )
+
+
+def _few_enough(waves: Sequence[Sequence[Node]]) -> None:
+    if len(waves) > MOST_WAVES:
+        raise PlanImpossible(
+            f"{len(waves)} waves are too many ({MOST_WAVES} at most): let more nodes change together",
+            field="strategy",
+        )
 
 
 def _first_wave(strategy: Strategy, total: int) -> int:

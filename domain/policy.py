@@ -15,6 +15,7 @@ from domain.availability import OfflineBudget
 from domain.base import Strict
 from domain.gate_rule import GateRule, SubjectKind, collision
 from domain.health import HealthLimits
+from domain.hooks import HookRule
 from domain.judging import JudgeName, JudgePolicy, MannWhitney, Thresholds
 from domain.metrics import MetricSpec
 from domain.names import EnvironmentName
@@ -204,6 +205,7 @@ class EnvironmentPolicy(Strict):
     supersede: SupersedeMode = SupersedeMode.REVERT_FIRST
     hotfix: HotfixRule = HotfixRule()
     gates: tuple[GateRule, ...] = Field(default=(), max_length=20)
+    hooks: tuple[HookRule, ...] = Field(default=(), max_length=50)
     requests: dict[SubjectKind, GateRule] = Field(default_factory=dict)
     analysis: AnalysisRule = AnalysisRule()
     background: BackgroundRule | None = None
@@ -224,6 +226,9 @@ class EnvironmentPolicy(Strict):
         own = (self.hotfix.gate.name, self.hotfix.override.name)
         if own[0] == own[1] or any(gate.name in own for gate in self.gates):
             raise ValueError("gates: the hotfix's gate and the override's need names of their own")
+        hooks = [(hook.name, hook.at) for hook in self.hooks]
+        if len(hooks) != len(dict.fromkeys(hooks)):
+            raise ValueError("hooks: two hooks of one point have the same name")
         return self
 
     @field_validator("arrival")

@@ -21,6 +21,7 @@ from pydantic import BeforeValidator, Field, FilePath, ValidationError, model_va
 from pydantic_settings import SettingsConfigDict
 
 from domain.errors import InvalidInput
+from domain.hook_settings import HookSettings
 from domain.provider_settings import ProviderSettings
 from runtime import vault
 from runtime.limit_settings import LimitSettings
@@ -179,10 +180,29 @@ class WorkerSettings(Settings):
         description="YAML: addresses, commands and plug-ins that policies may measure with; none without.",
     )
 
+    hooks_file: FilePath | None = Field(
+        default=None,
+        description="YAML: hosts, networks, signing keys and commands of hooks; without, public https only.",
+    )
+
     def private_files(self) -> dict[str, Path]:
         """The files that hold secrets, by the name of their setting."""
-        found = super().private_files()
-        return found if self.providers_file is None else {**found, "providers_file": self.providers_file}
+        own = {"providers_file": self.providers_file, "hooks_file": self.hooks_file}
+        return {**super().private_files(), **{name: path for name, path in own.items() if path is not None}}
+
+    def hooks(self) -> HookSettings:
+        """What hooks may call.
+
+        Raises:
+            InvalidInput: the file is no YAML, or not of the documented form.
+        """
+        if self.hooks_file is None:
+            return HookSettings()
+        try:
+            read = yaml.safe_load(self.hooks_file.read_text(encoding="utf-8"))
+            return HookSettings.model_validate(read or {})
+        except (yaml.YAMLError, ValidationError) as error:
+            raise InvalidInput(f"{self.hooks_file}: {error}", field="hooks_file") from error
 
     def providers(self) -> ProviderSettings:
         """What the providers file allows.

@@ -270,6 +270,7 @@ async def rollback_targets(session: AsyncSession, tenant: str, deployment: str, 
         fence=fence,
         deadline=terms.deadlines.node,
         rule=terms.rollback,
+        hooks=terms.hooks,
     )
 
 

@@ -29,6 +29,7 @@ from workflows.background import Background
 from workflows.causes import cause_of, code_of
 from workflows.controls import Commanded, Halted, Superseded
 from workflows.gates import pass_gate
+from workflows.hooks import heed_hooks, tell_the_end
 from workflows.inbox import Inbox
 from workflows.judging import analyze
 from workflows.options import PLANNING
@@ -55,7 +56,12 @@ class DeploymentWorkflow(Commanded):
 
     @workflow.run
     async def run(self, request: DeploymentInput) -> DeploymentResult:
-        """Plan, then step by step; completed, or turned back for a cause."""
+        """Plan, then step by step; completed, or turned back for a cause. Hooks are told how it ended."""
+        result = await self._attempt()
+        await tell_the_end(self._rollout, result)
+        return result
+
+    async def _attempt(self) -> DeploymentResult:
         board = self._rollout.board
         try:
             await board.enter(Phase.PLANNING, "reading what the nodes run")
@@ -69,7 +75,9 @@ class DeploymentWorkflow(Commanded):
             for index, step in enumerate(plan.steps):
                 board.step = index
                 await self._safe_point()
+                await heed_hooks(self._rollout, plan, plan.begins_with(index))
                 await self._perform(plan, step)
+                await heed_hooks(self._rollout, plan, plan.ends_with(index))
             board.step = len(plan.steps)
             await self._rollout.controls.read()
             await self._background.conclude()

@@ -99,6 +99,7 @@ def wave_operation(operation: Any, *, plan: Plan, wave: int, deployment: str, fe
             deadline=plan.deadlines.node,
             beside=plan.beside(wave),
             min_healthy=plan.min_healthy,
+            hooks=plan.node_hooks,
         )
         outcome: NodesOutcome = await workflow.execute_activity_method(
             operation, order, summary=clip(f"{named(batch)}, wave {wave}"), **options

@@ -10,7 +10,7 @@ from typing import Any, Final
 from temporalio.common import RetryPolicy
 from temporalio.workflow import ActivityCancellationType
 
-from domain.names import CONTROL_QUEUE, NODE_QUEUE
+from domain.names import CONTROL_QUEUE, HOOK_QUEUE, NODE_QUEUE
 
 # Short reads and writes of our own database. Without an end: a rollout must not fail because the database
 # restarts; it waits, visible in the console as a pending activity with its last error.
@@ -76,4 +76,14 @@ def node_operation(wave_deadline: float) -> dict[str, Any]:
         "heartbeat_timeout": timedelta(seconds=10),
         "retry_policy": RetryPolicy(maximum_interval=timedelta(seconds=10)),
         "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    }
+
+
+def hook_call(longest: timedelta) -> dict[str, Any]:
+    """One hook with all its attempts, or all its asking; a worker that dies is noticed by its heartbeats."""
+    return {
+        "task_queue": HOOK_QUEUE,
+        "schedule_to_close_timeout": longest + timedelta(minutes=1),
+        "heartbeat_timeout": timedelta(seconds=10),
+        "retry_policy": RetryPolicy(maximum_interval=timedelta(seconds=5)),
     }

@@ -1,5 +1,6 @@
 """Back to the releases that were recorded before the deployment, verified node by node."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from workflows.attributes import show_position
 from workflows.authority import Authority, Ordered, Refused
 from workflows.chronicle import Chronicle
 from workflows.fleet import drive, named
+from workflows.hooks import tell_of_rollback
 from workflows.inbox import Inbox, Receives
 from workflows.options import RECORD, node_operation
 
@@ -53,6 +55,7 @@ class RollbackWorkflow(Receives):
         targets: RollbackTargets = await workflow.execute_activity_method(
             Records.rollback_targets, request, summary="which nodes were touched", **RECORD
         )
+        telling = asyncio.ensure_future(self._tell(targets, None))  # beside: no node waits for it
         given_up: tuple[NodeName, ...] = ()
         left = await self._try(targets, targets.nodes)
         while left:
@@ -65,7 +68,15 @@ class RollbackWorkflow(Receives):
             else:
                 await self._show(Phase.ROLLING_BACK, order.words)
                 left = await self._try(targets, left)
-        return await self._finish(targets, tuple(sorted((*given_up, *left))))
+        result = await self._finish(targets, tuple(sorted((*given_up, *left))))
+        await telling
+        await self._tell(targets, _end(result))
+        return result
+
+    async def _tell(self, targets: RollbackTargets, outcome: Phase | None) -> None:
+        """Call the hooks before the rollback (no outcome) or after it: what fails there changes nothing."""
+        release = (targets.module, targets.version)
+        await tell_of_rollback(targets.hooks, self._request, release, outcome=outcome)
 
     async def _try(self, targets: RollbackTargets, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
         """As many rounds as the rule says; the nodes that are not proved to be back after them."""
@@ -203,3 +214,7 @@ class RollbackWorkflow(Receives):
     def abandon(self, body: Any = None, *extra: Any) -> None:
         """End now, naming what is not back."""
         self.inbox.put(CommandName.ABANDON, body, extra)
+
+
+def _end(result: RollbackResult) -> Phase:
+    return Phase.ROLLED_BACK_UNVERIFIED if result.unverified else Phase.ROLLED_BACK_VERIFIED

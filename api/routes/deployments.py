@@ -31,6 +31,7 @@ from store import (
     durations,
     environments,
     freezes,
+    hooks,
     idempotency,
     nodes,
     polls,
@@ -216,6 +217,7 @@ async def shown(hands: Services, caller: Caller, deployment: str) -> DeploymentD
             freeze=await freezes.at(session, tenant, stored.environment, time.time()),
             nodes=await deployments.nodes_of(session, tenant, deployment),
             polls=await polls.of_deployment(session, tenant, deployment),
+            hooks=await hooks.of_deployment(session, tenant, deployment),
             look=await analyses.latest(session, tenant, deployment),
             signer=release.signer,
         )

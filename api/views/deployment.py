@@ -13,6 +13,7 @@ from domain.analysis import Verdict
 from domain.arrival import SupersedeMode
 from domain.deployment import Cause, NodeFailure, Phase, exit_code
 from domain.freeze import Freeze
+from domain.hooks import HookRun
 from domain.outcomes import NodeState, OutcomeKind, node_state
 from domain.plan import Gate, Plan
 from domain.strategy import Strategy
@@ -155,6 +156,7 @@ class DeploymentDetail(DeploymentItem):
     waves: list[WaveView]
     steps: list[StepView]
     gates: list[GateView]
+    hooks: list[HookRun]
     verdict: Verdict | None
     verdict_wave: int | None
     nodes: list[NodeView]
@@ -169,6 +171,7 @@ class DeploymentParts(BaseModel):
     freeze: Freeze | None
     nodes: list[DeploymentNode]
     polls: list[StoredPoll]
+    hooks: list[HookRun]
     look: StoredLook | None
     signer: str
 
@@ -193,6 +196,7 @@ def detail(parts: DeploymentParts, *, tenant: str, settings: ApiSettings) -> Dep
             "waves": [WaveView(number=wave.number, nodes=wave.nodes) for wave in plan.waves] if plan else [],
             "steps": _steps(plan, stored) if plan else [],
             "gates": [GateView.of(poll, settings) for poll in parts.polls],
+            "hooks": parts.hooks,
             "verdict": parts.look.verdict if parts.look else None,
             "verdict_wave": parts.look.wave if parts.look else None,
             "nodes": [NodeView.of(node, stored.phase, stored.unverified) for node in parts.nodes],

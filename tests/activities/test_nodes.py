@@ -1,23 +1,30 @@
 """Batches of node operations, on real agents and a real database: safe to repeat, never more than ordered."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
 
+from activities.hooks import CalledHooks
 from activities.nodes import AgentNodes
 from activities.planning import FleetPlanning
+from clients.hooks import HookCaller
 from domain.deployment import Cause, CauseKind, Phase
 from domain.errors import Conflict
 from domain.events import EventKind
 from domain.freeze_orders import AdHocFreeze, Thaw
+from domain.hook_settings import HookSettings
+from domain.hooks import HookResult, HookRule
 from domain.messages import DeploymentInput, NodesOrder, Prepared, Progress, RevertOrder
 from domain.wire import Action
-from store import deployments, freezes, rollouts
+from store import deployments, freezes, hooks, rollouts
 from tests.agent.nodes import AgentProcess, Release, write_config
 from tests.api.conftest import TENANT, World, new_namespace, new_world
+from tests.clients.receiver import receiving
 from tests.conftest import free_port
 
 NODES = ("web-1", "web-2")
@@ -100,7 +107,9 @@ async def scene(
         )
         planning = FleetPlanning(services.database, services.agents)
         prepared = await environment().run(planning.prepare, request)
-        hands = AgentNodes(services.database, services.agents, services.bundles)
+        settings = HookSettings.model_validate({"networks": ["127.0.0.0/8"]})
+        hooks = CalledHooks(services.database, HookCaller(settings))
+        hands = AgentNodes(services.database, services.agents, services.bundles, hooks)
         try:
             yield Scene(world, release, prepared, hands)
         finally:
@@ -186,6 +195,34 @@ async def test_a_node_that_is_not_there_fails_by_name_and_the_others_do_not(scen
     outcome = await environment().run(scene.hands.verify, scene.order("web-1", "web-9"))
     assert outcome.done == 1
     assert [(failure.node, failure.code) for failure in outcome.failures] == [("web-9", "node-unreachable")]
+
+
+def node_hook(at: str, url: str, **changes: object) -> HookRule:
+    call = {"kind": "http", "url": url}
+    return HookRule.model_validate({"name": "drain", "at": at, "call": call, "attempts": 1, **changes})
+
+
+async def test_hooks_of_a_node_come_before_and_after_and_a_refusal_stops_that_node_only(scene: Scene) -> None:
+    async def only_web_1(number: int) -> web.Response:
+        said = json.loads(receiver.got[number - 1].body)
+        return web.Response(status=200 if said["node"] == "web-1" else 409)
+
+    async with receiving(only_web_1) as receiver:
+        before, after = (node_hook(at, receiver.url) for at in ("before-node", "after-node"))
+        order = scene.order().model_copy(update={"hooks": (before, after), "attempt": 4})
+        done = [(await scene.journal(node)).count(Action.ACTIVATE) for node in NODES]
+        outcome = await environment().run(scene.hands.activate, order)
+    assert [failure.node for failure in outcome.failures] == ["web-2"]
+    assert outcome.failures[0].code == "hook-failed"
+    said = [json.loads(got.body) for got in receiver.got]
+    told = [(each["point"], each["outcome"]) for each in said if each["node"] == "web-1"]
+    assert told == [("before-node", None), ("after-node", "done")]
+    assert [each["point"] for each in said if each["node"] == "web-2"] == ["before-node"]
+    now = [(await scene.journal(node)).count(Action.ACTIVATE) for node in NODES]
+    assert now == [done[0] + 1, done[1]]
+    async with scene.world.services.database.transaction(TENANT) as session:
+        [run] = await hooks.of_deployment(session, TENANT, DEPLOYMENT)  # successes of nodes leave no event
+    assert (run.node, run.result, run.hook) == ("web-2", HookResult.FAILED, "drain")
 
 
 async def test_once_it_rolls_back_nothing_is_activated_any_more(scene: Scene) -> None:

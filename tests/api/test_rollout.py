@@ -13,7 +13,9 @@ from temporalio.worker import Worker
 from activities.errors import ErrorInterceptor
 from activities.origin import OriginInterceptor
 from activities.registry import Holdings, control_activities, node_activities
+from clients.hooks import HookCaller
 from clients.providers.http import ProviderHttp
+from domain.hook_settings import HookSettings
 from domain.names import CONTROL_QUEUE, NODE_QUEUE
 from domain.provider_settings import ProviderSettings
 from runtime.temporal import worker_tuning, workflow_runner
@@ -44,6 +46,7 @@ async def living(
             agents=services.agents,
             bundles=services.bundles,
             tokens=services.reader,
+            hooks=HookCaller(HookSettings()),
             provider_http=ProviderHttp(ProviderSettings()),
             providers=ProviderSettings(),
         )

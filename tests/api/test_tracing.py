@@ -19,7 +19,9 @@ from activities.errors import ErrorInterceptor
 from activities.origin import OriginInterceptor
 from activities.registry import Holdings, control_activities, node_activities
 from activities.telemetry import TelemetryInterceptor
+from clients.hooks import HookCaller
 from clients.providers.http import ProviderHttp
+from domain.hook_settings import HookSettings
 from domain.names import CONTROL_QUEUE, NODE_QUEUE
 from domain.provider_settings import ProviderSettings
 from runtime.telemetry import start_tracing
@@ -116,6 +118,7 @@ async def traced(
             agents=world.services.agents,
             bundles=world.services.bundles,
             tokens=world.services.reader,
+            hooks=HookCaller(HookSettings()),
             provider_http=ProviderHttp(ProviderSettings()),
             providers=ProviderSettings(),
         )

@@ -15,7 +15,7 @@ from temporalio.worker import Worker
 
 from activities.supervision import TemporalSupervision
 from domain.messages import DeploymentInput, DeploymentResult
-from domain.names import CONTROL_QUEUE, NODE_QUEUE, deployment_workflow_id
+from domain.names import CONTROL_QUEUE, HOOK_QUEUE, NODE_QUEUE, deployment_workflow_id
 from runtime.temporal import ensure_search_attributes, server_program, workflow_runner
 from tests.workflows.world import World
 from workflows import ALL_WORKFLOWS
@@ -71,7 +71,8 @@ def opener(env: WorkflowEnvironment) -> Opener:
             workflow_runner=workflow_runner(),
             **options,
         )
-        async with control, Worker(client, task_queue=NODE_QUEUE, activities=world.activities):
+        nodes = Worker(client, task_queue=NODE_QUEUE, activities=world.activities)
+        async with control, nodes, Worker(client, task_queue=HOOK_QUEUE, activities=[world.call_hook]):
             yield Stage(env=env, world=world)
 
     return open_stage

@@ -23,6 +23,7 @@ from domain.events import EventKind
 from domain.freeze import Freeze, longest
 from domain.freeze_orders import AdHocFreeze, FreezeQuestion, Thaw, ThawClaims, ThawTokenVerdict
 from domain.gate import Claims, Decision, Refusal
+from domain.hooks import HookOrder, HookOutcome, HookResult
 from domain.measuring import Conclusion, Measured, MeasureOrder
 from domain.messages import (
     CommandTokenVerdict,
@@ -72,6 +73,11 @@ class World:
     progress: list[Progress] = field(default_factory=list)
     polls: list[PollRecord] = field(default_factory=list)
     entries: list[PollEntry] = field(default_factory=list)
+    hooks: list[HookOrder] = field(default_factory=list)
+    silent: asyncio.Event | None = None  # no hook answers before it is set
+    hooked: Callable[[HookOrder], HookOutcome] = lambda _order: HookOutcome(
+        result=HookResult.DONE, message="answered"
+    )
     looks: list[Look] = field(default_factory=list)
     queue: list[QueuedDeployment] = field(default_factory=list)
     refuses: Callable[[str, str], str | None] = lambda _action, _node: None
@@ -201,6 +207,7 @@ class World:
             fence=1001,
             deadline=30,
             rule=self.policy.rollback,
+            hooks=self.policy.hooks,
         )
 
     def freeze_at(self, at: float) -> Freeze | None:
@@ -322,6 +329,14 @@ class World:
     async def keep(self, conclusion: Conclusion) -> None:
         self.conclusions.append(conclusion)
 
+    @activity.defn(name="call_hook")
+    async def call_hook(self, order: HookOrder) -> HookOutcome:
+        self.hooks.append(order)
+        while self.silent is not None and not self.silent.is_set():
+            activity.heartbeat()
+            await asyncio.sleep(0.05)
+        return self.hooked(order)
+
     @activity.defn(name="read_vote")
     async def read_vote(self, check: TokenCheck) -> VoteTokenVerdict:
         """A test token reads "person:role:gate:plan:decision:id", or is JSON; anything else is forged."""
@@ -384,6 +399,7 @@ class World:
             self.look,
             self.measure,
             self.keep,
+            self.call_hook,
             self.read_vote,
             self.read_delegation,
             self.read_command,
