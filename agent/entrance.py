@@ -37,7 +37,9 @@ class Entrance:
                 if task is not None:
                     self._relays.add(task)
                     task.add_done_callback(self._relays.discard)
-                await self._relay(reader, writer, port)
+                # Cut off by close(): asyncio would report the cancellation of a connection as an error.
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._relay(reader, writer, port)
 
             server = await asyncio.start_server(serve, LOOPBACK, 0)
             self._servers.append(server)

@@ -27,7 +27,7 @@ def show_plan(release: str, shown: dict[str, Any]) -> None:
     console.print(line, highlight=False)
     expected = f"expected {_estimate(shown['expected'])}"
     console.print(f"plan {shown['digest'][:12]}   {len(plan['waves'])} waves   {expected}", highlight=False)
-    columns = ("wave", "nodes", "zones (left)", "gates", "steps", "expected", "if it fails, taken back")
+    columns = ("wave", "nodes", "zones (left alone)", "gates", "steps", "expected", "if it fails, taken back")
     show_table(columns, _rows(shown))
     if shown["unheard"]:
         console.print(f"not heard of yet: {', '.join(shown['unheard'])}", highlight=False)
@@ -71,7 +71,8 @@ def _rows(shown: dict[str, Any]) -> Iterator[tuple[object, ...]]:
         names = waves[wave["wave"]]
         nodes = ", ".join(names) if len(names) <= NAMED_NODES else f"{names[0]} and {len(names) - 1} more"
         zones = ", ".join(
-            f"{zone or '-'}: {count} ({wave['left'][zone]})" for zone, count in wave["zones"].items()
+            f"{zone or '-'}: {count} ({wave['left'][zone]}, margin {wave['margin'][zone]})"
+            for zone, count in wave["zones"].items()
         )
         blast = wave["blast"]
         whole = ", ".join(zone or "-" for zone in blast["whole_zones"])

@@ -12,8 +12,13 @@ def mismatch(report: ModuleReport, expected: ReleaseRef | None, *, beside: bool 
         expected: the release that should run there; None when the module should not be installed.
         beside: whether another release may run beside it.
     """
-    if report.beside is not None and not beside:
+    found = _main_mismatch(report, expected)
+    if found is None and report.beside is not None and not beside:
         return f"{report.beside.release} still runs beside {expected or 'nothing'}"
+    return found
+
+
+def _main_mismatch(report: ModuleReport, expected: ReleaseRef | None) -> str | None:
     if expected is None:
         return None if report.state is ModuleState.ABSENT else f"still has {report.current}, expected none"
     if report.current != expected:

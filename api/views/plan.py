@@ -29,7 +29,7 @@ def preview(prospect: Prospect, plan: Plan, history: History) -> PlanPreview:
     return PlanPreview(
         digest=plan.digest,
         plan=plan,
-        waves=forecast(plan, zones, history, {}),
+        waves=forecast(plan, zones, history, plan.min_healthy),
         expected=estimate(plan.steps, history),
         unheard=[each.node.name for each in prospect.fleet if each.report is None],
     )
