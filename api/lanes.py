@@ -21,7 +21,7 @@ from temporalio.service import RPCError
 from domain.freeze_orders import FreezeOrder
 from domain.messages import LaneInput
 from domain.names import CONTROL_QUEUE, deployment_workflow_id, lane_id
-from store import freezes, lanes
+from store import catching_up, freezes, lanes
 from store.database import Database
 from store.records import OpenLane
 
@@ -76,9 +76,21 @@ async def keep(client: Client, database: Database) -> None:
     while True:
         await asyncio.sleep(KEEP_EVERY)
         try:
+            await catch_up(client, database)
             told = await look_after(client, database, told)
         except (RPCError, DBAPIError, PoolTimeout) as error:
             _log.warning("lanes are not looked after: %s", error)
+
+
+async def catch_up(client: Client, database: Database) -> None:
+    """Bring nodes that were away, and report again, to what is current in their environments."""
+    async with database.system() as session:
+        due = await catching_up.lanes_due(session)
+    for lane in due:
+        async with database.transaction(lane.tenant) as session:
+            queued = await catching_up.queue(session, lane.tenant, lane.environment)
+        for deployment in queued:
+            await submit(client, lane.tenant, lane.environment, deployment)
 
 
 async def look_after(client: Client, database: Database, told: frozenset[str]) -> frozenset[str]:

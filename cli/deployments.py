@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     for command, words in ORDERS.items():
         app.command(command.value, help=words)(_order(command))
     app.command()(rollback)
+    app.command()(retry)
 
 
 def deploy(
@@ -217,6 +218,27 @@ def rollback(
     """Take a deployment back: stop it, or undo a completed one."""
     more = {"override": override} if override is not None else {}
     _send(context, deployment, "rollback", reason, live=live, as_json=as_json, timeout=timeout, more=more)
+
+
+def retry(
+    context: typer.Context,
+    *,
+    deployment: DeploymentId,
+    failed_only: Annotated[
+        bool, typer.Option("--failed-only", help="Only the nodes that the deployment has lost.")
+    ] = False,
+    reason: Reason = "",
+    live: Watch = False,
+    as_json: Frames = False,
+    timeout: Timeout = None,
+) -> None:
+    """Try a deployment again that is over, as a deployment of its own."""
+    body = {"reason": reason, "failed_only": failed_only}
+    with connect(context) as client:
+        fresh = client.post(f"/deployments/{deployment}/retry", body)["id"]
+        if live or as_json:
+            raise typer.Exit(_watched(client, fresh, live=live, as_json=as_json, seconds=timeout))
+    console.print(f"{deployment} is tried again; follow it with: hotswap watch {fresh}")
 
 
 def _order(command: CommandName) -> Callable[..., None]:

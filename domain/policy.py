@@ -238,8 +238,13 @@ class EnvironmentPolicy(Strict):
             raise ValueError("preempt is for a declared hotfix, not for every request")
         return arrival
 
-    def of_request(self, *, hotfix: bool) -> "EnvironmentPolicy":
-        """What a deployment is planned by: a hotfix passes its own gate first."""
+    def of_request(self, *, hotfix: bool, catch_up: bool = False) -> "EnvironmentPolicy":
+        """What a deployment is planned by: a hotfix passes its own gate first; a catch-up passes none.
+
+        What a catch-up brings to single nodes was approved, judged and completed on the others before.
+        """
+        if catch_up:
+            return self.model_copy(update={"gates": (), "strategy": Direct()})
         if not hotfix:
             return self
         return self.model_copy(update={"gates": (self.hotfix.gate, *self.gates)})

@@ -12,7 +12,7 @@ from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from domain.messages import Progress
 from domain.outcomes import OutcomeKind
 from domain.strategy import Strategy
-from store import events, quotas, traces
+from store import due, events, quotas, traces
 from store.records import (
     DeploymentNode,
     DeploymentSummary,
@@ -77,6 +77,9 @@ async def insert(
     rolls_back: str | None = None,
     hotfix: str | None = None,
     override: str | None = None,
+    only_nodes: tuple[str, ...] | None = None,
+    retries: str | None = None,
+    catch_up: bool = False,
 ) -> None:
     """Queue a deployment: its row and its first event.
 
@@ -87,7 +90,7 @@ async def insert(
         NotFound: no such environment of this tenant.
         QuotaExceeded: the tenant has as many deployments waiting or under way as it may.
     """
-    if rolls_back is None:  # a way back is never refused
+    if rolls_back is None and not catch_up:  # a way back is never refused, nor one to what is current
         await quotas.admit_deployment(session, tenant)
     await environment_row(session, tenant, environment, lock=True)
     row = DeploymentRow(
@@ -97,6 +100,9 @@ async def insert(
         module=module,
         version=version,
         rolls_back=rolls_back,
+        only_nodes=list(only_nodes) if only_nodes is not None else None,
+        retries=retries,
+        catch_up=catch_up,
         hotfix=hotfix,
         override=override,
         strategy=strategy.model_dump(mode="json") if strategy else None,
@@ -176,6 +182,7 @@ async def newest_of_module(session: AsyncSession, tenant: str, environment: str,
             DeploymentRow.tenant == tenant,
             DeploymentRow.environment == environment,
             DeploymentRow.module == module,
+            DeploymentRow.catch_up.is_(False),
         )
         .order_by(DeploymentRow.created_at.desc(), DeploymentRow.id.desc())
         .limit(1)
@@ -246,6 +253,7 @@ async def _enter(session: AsyncSession, row: DeploymentRow, progress: Progress, 
         row.started_at = now
     if row.finished_at is None and phase.terminal:
         row.finished_at = now
+        await due.settle(session, row)
     if phase.terminal or phase is Phase.ROLLING_BACK:
         await session.execute(
             update(PollRow)

@@ -102,6 +102,7 @@ def _running_version() -> ScalarSelect[str]:
             done.environment == DeploymentRow.environment,
             done.module == DeploymentRow.module,
             done.phase == Phase.COMPLETED,
+            done.catch_up.is_(False),
             ~taken_back.where(undone.phase == Phase.ROLLED_BACK_VERIFIED).exists(),
         )
         .order_by(done.finished_at.desc())

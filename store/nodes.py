@@ -99,6 +99,7 @@ async def register(session: AsyncSession, tenant: str, node: Node, *, token_id: 
                 address=node.address,
                 labels=node.labels,
                 token_id=token_id,
+                due_since=func.now(),
             )
         )
         await session.flush()

@@ -25,7 +25,7 @@ SYSTEM_READS: Final = {
     ),
     "users": ("tenant", "username"),
     "environments": ("tenant", "name", "frozen"),
-    "nodes": ("tenant", "name", "environment", "last_seen"),
+    "nodes": ("tenant", "name", "environment", "last_seen", "due_since"),
     "deployments": ("tenant", "id", "environment", "phase", "created_at", "finished_at"),
     "promotions": ("tenant", "id", "phase", "phase_since", "created_at"),
     "promotion_stages": ("tenant", "promotion", "deployment", "rollback"),

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import StringConstraints
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.access import Aborter, Caller, Pauser, Promoter, Resumer, Undoer
+from api.access import Aborter, Caller, Deployer, Pauser, Promoter, Resumer, Undoer
 from api.arrivals import must_be_frozen
 from api.audit import done, record
 from api.lanes import submit
@@ -21,7 +21,7 @@ from domain.command import CommandBody, CommandName
 from domain.deployment import Cause, CauseKind, Phase
 from domain.errors import Conflict
 from domain.names import deployment_workflow_id
-from store import deployments, succession
+from store import deployments, retries, succession
 
 router = APIRouter(prefix="/deployments", tags=["deployments"])
 
@@ -33,6 +33,12 @@ class Order(Strict):
     """Why."""
 
     reason: Reason = ""
+
+
+class RetryOrder(Order):
+    """Try again: everything, or only the nodes that the deployment has lost."""
+
+    failed_only: bool = False
 
 
 class RollbackOrder(Strict):
@@ -100,6 +106,42 @@ async def roll_back(
             description=body.reason,
             rolls_back=deployment,
             override=body.override,
+        )
+    return await accepted(hands, caller, record, response)
+
+
+@router.post("/{deployment}/retry", status_code=HTTPStatus.ACCEPTED)
+async def retry(
+    deployment: str, body: RetryOrder, caller: Deployer, hands: Hands, response: Response
+) -> DeploymentDetail:
+    """Try a deployment again that is over: as a whole, or on the nodes that it lost.
+
+    The nodes that it had quarantined take part again. It is a deployment of its own, with its own plan.
+    """
+    present = await shown(hands, caller, deployment)
+    if not present.phase.terminal:
+        raise Conflict(f"deployment {deployment} is {present.phase}: it is not over yet")
+    if present.rolls_back is not None:
+        raise Conflict(f"deployment {deployment} took another one back: there is nothing to try again")
+    record = secrets.token_hex(8)
+    async with hands.database.transaction(caller.tenant) as session:
+        lost = await retries.lost_nodes(session, caller.tenant, deployment)
+        if body.failed_only and not lost:
+            raise Conflict(f"deployment {deployment} has lost no node", field="failed_only")
+        await retries.release_from_quarantine(session, caller.tenant, deployment, lost)
+        stored = await deployments.get(session, caller.tenant, deployment)
+        await deployments.insert(
+            session,
+            caller.tenant,
+            deployment=record,
+            environment=present.environment,
+            module=present.module,
+            version=present.version,
+            requester=caller.username,
+            strategy=stored.strategy,
+            description=body.reason,
+            retries=deployment,
+            only_nodes=lost if body.failed_only else None,
         )
     return await accepted(hands, caller, record, response)
 

@@ -11,15 +11,15 @@ import pytest_asyncio
 from api.lanes import LANE_WORKFLOW, look_after
 from domain.analysis import MetricVerdict, Outcome, Verdict
 from domain.command import CommandName
-from domain.deployment import Cause, CauseKind, Phase
+from domain.deployment import Cause, CauseKind, NodeFailure, Phase
 from domain.events import EventKind
-from domain.messages import AnalysisInput, DeploymentInput, Look, Progress
+from domain.messages import AnalysisInput, DeploymentInput, Look, Progress, QuarantineOrder
 from domain.names import CONTROL_QUEUE, deployment_workflow_id, lane_id
 from domain.planner import make_plan
 from domain.policy import AnalysisRule
 from domain.roles import Role
 from domain.wire import ModuleReport, ModuleState
-from store import analyses, deployments, environments, lanes, nodes
+from store import analyses, deployments, environments, lanes, nodes, quarantine
 from store.deployments import NodeOutcome, OutcomeKind
 from store.records import StoredDeployment
 from tests.agent.nodes import Release
@@ -401,3 +401,39 @@ async def test_orders_to_a_rollback_count_while_it_waits_for_a_person(world: Wor
     assert (missing.status_code, missing.json()["field"]) == (422, "node")
     gone = await order(world, deployment, "rollback/retry")
     assert (gone.status_code, gone.json()["code"]) == (409, "conflict")
+
+
+async def test_a_retry_is_a_deployment_of_its_own_on_the_nodes_that_were_lost(
+    world: World, release: Release
+) -> None:
+    deployment = (await deploy(world, release)).json()["id"]
+    early = await order(world, deployment, "retry")
+    assert (early.status_code, early.json()["code"]) == (409, "conflict")
+    made = (await plan(world, deployment)).plan
+    assert made is not None
+    lost = made.nodes[0]
+    async with world.services.database.transaction(TENANT) as session:
+        fault = NodeFailure(node=lost, code="disk-full", message="no room")
+        outcomes = [NodeOutcome(node=lost, outcome=OutcomeKind.FAILED, fault=fault)]
+        await deployments.record_outcomes(session, TENANT, deployment, outcomes)
+        sick = QuarantineOrder(tenant=TENANT, deployment=deployment, key="q", nodes=(fault,))
+        await quarantine.take(session, sick)
+    await enter(world, deployment, Phase.PLANNING, Phase.STAGING, Phase.COMPLETED)
+    async with world.asks("dora") as dora:
+        answer = await dora.post(f"/deployments/{deployment}/retry", json={"failed_only": True})
+    assert answer.status_code == 202, answer.text
+    async with world.services.database.transaction(TENANT) as session:
+        wanted = await deployments.request_of(session, TENANT, answer.json()["id"])
+        node = await nodes.get(session, TENANT, lost)
+    assert wanted.only_nodes == (lost,)
+    assert node.quarantine is None
+
+
+async def test_a_retry_of_what_has_lost_no_node_is_refused(world: World, release: Release) -> None:
+    deployment = (await deploy(world, release)).json()["id"]
+    await enter(world, deployment, Phase.PLANNING, Phase.ABORTED)
+    async with world.asks("dora") as dora:
+        refused = await dora.post(f"/deployments/{deployment}/retry", json={"failed_only": True})
+        again = await dora.post(f"/deployments/{deployment}/retry", json={})
+    assert (refused.status_code, refused.json()["field"]) == (409, "failed_only")
+    assert again.status_code == 202

@@ -1,0 +1,36 @@
+"""What the end of a deployment means for the nodes around it: which may now lack what is current."""
+
+from typing import Final
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from domain.deployment import Phase
+from store.tables import DeploymentNodeRow, DeploymentRow, NodeRow
+
+FAILED: Final = "catch-up-failed"  # the code of a quarantine that a failed catch-up leaves
+
+
+async def settle(session: AsyncSession, row: DeploymentRow) -> None:
+    """Mark the nodes of the environment that have to be looked at after this deployment has ended.
+
+    After a completed one, those that it did not change may lack it; after one that was taken back, those that
+    were caught up to it have it too much. A catch-up that failed leaves its nodes quarantined: trying again
+    and again would help nobody.
+    """
+    everybody = update(NodeRow).where(NodeRow.tenant == row.tenant, NodeRow.environment == row.environment)
+    if row.catch_up:
+        if row.phase != Phase.COMPLETED:
+            why = {"code": FAILED, "message": row.message, "deployment": row.id, "actor": None}
+            mine = everybody.where(NodeRow.name.in_(row.only_nodes or []))
+            await session.execute(mine.where(NodeRow.quarantine.is_(None)).values(quarantine=why))
+            await session.execute(mine.values(due_since=None))
+    elif row.phase == Phase.COMPLETED:
+        changed = select(DeploymentNodeRow.node).where(
+            DeploymentNodeRow.tenant == row.tenant,
+            DeploymentNodeRow.deployment == row.id,
+            DeploymentNodeRow.verified_at.is_not(None),
+        )
+        await session.execute(everybody.where(NodeRow.name.not_in(changed)).values(due_since=func.now()))
+    elif row.rolls_back is not None:
+        await session.execute(everybody.values(due_since=func.now()))

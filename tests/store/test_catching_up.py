@@ -1,0 +1,135 @@
+"""Nodes that were away go straight to what is current, through the lane, and only when it is idle."""
+
+from sqlalchemy import text
+
+from domain.deployment import Phase
+from domain.events import EventKind
+from domain.messages import Progress
+from domain.outcomes import OutcomeKind
+from domain.release import ReleaseRef
+from domain.wire import ModuleReport, ModuleState, NodeReport
+from store import catching_up, deployments, nodes
+from store.database import Database
+from store.records import NodeOutcome
+from tests.store.conftest import NEW, NODES, OLD, TENANT, planned, queue
+
+AWAY = "node-10"
+
+
+async def phase(database: Database, deployment: str, *phases: Phase) -> None:
+    for each in phases:
+        async with database.transaction(TENANT) as session:
+            await deployments.record(
+                session,
+                Progress(
+                    tenant=TENANT,
+                    deployment=deployment,
+                    key=f"test-{each}",
+                    event=EventKind.FINISHED if each.terminal else EventKind.PHASE,
+                    message=f"now {each}",
+                    phase=each,
+                ),
+            )
+
+
+async def reports(database: Database, runs: ReleaseRef, *names: str) -> None:
+    module = ModuleReport(module=runs.module, state=ModuleState.RUNNING, current=runs)
+    for name in names:
+        report = NodeReport(
+            node=name,
+            boot_id="b",
+            agent_version="1",
+            agent_started=1.0,
+            disk_free_bytes=5,
+            modules=(module,),
+        )
+        async with database.transaction(TENANT) as session:
+            await nodes.seen(session, TENANT, name, report)
+
+
+async def completed(database: Database, deployment: str = "d1") -> None:
+    """A deployment that reached every node but one."""
+    await queue(database, deployment)
+    await planned(database, deployment)
+    done = [NodeOutcome(node=name, outcome=OutcomeKind.VERIFIED) for name in NODES if name != AWAY]
+    async with database.transaction(TENANT) as session:
+        await deployments.record_outcomes(session, TENANT, deployment, done)
+    await phase(database, deployment, Phase.PLANNING, Phase.ACTIVATING, Phase.COMPLETED)
+
+
+async def due(database: Database) -> list[str]:
+    async with database.transaction(TENANT) as session:
+        stored = await nodes.stored_of_environment(session, TENANT, "production")
+    return [each.node.name for each in stored if each.due_since is not None]
+
+
+async def caught_up(database: Database) -> tuple[str, ...]:
+    async with database.transaction(TENANT) as session:
+        return await catching_up.queue(session, TENANT, "production")
+
+
+async def nobody_is_due(database: Database) -> None:
+    async with database.transaction(TENANT) as session:
+        await session.execute(text("UPDATE nodes SET due_since = NULL"))
+
+
+async def test_only_the_node_that_was_left_out_is_due_and_is_brought_to_what_is_current(
+    database: Database,
+) -> None:
+    await nobody_is_due(database)
+    await completed(database)
+    assert await due(database) == [AWAY]
+    assert await caught_up(database) == ()  # it has not reported yet
+    await reports(database, OLD, AWAY)
+    (made,) = await caught_up(database)
+    async with database.transaction(TENANT) as session:
+        wanted = await deployments.request_of(session, TENANT, made)
+    assert (wanted.release, wanted.only_nodes, wanted.catch_up) == (NEW, (AWAY,), True)
+    assert await caught_up(database) == ()  # the lane is busy with it
+    await phase(database, made, Phase.PLANNING, Phase.ACTIVATING, Phase.COMPLETED)
+    await reports(database, NEW, AWAY)
+    assert await caught_up(database) == ()
+    assert await due(database) == []
+
+
+async def test_while_a_rollout_is_under_way_a_node_that_joined_is_left_as_it_is(database: Database) -> None:
+    await nobody_is_due(database)
+    await completed(database)
+    await reports(database, OLD, AWAY)
+    await queue(database, "d2")
+    await phase(database, "d2", Phase.PLANNING)
+    assert await caught_up(database) == ()
+    assert await due(database) == [AWAY]
+
+
+async def test_a_failed_catch_up_quarantines_its_nodes_instead_of_trying_for_ever(database: Database) -> None:
+    await nobody_is_due(database)
+    await completed(database)
+    await reports(database, OLD, AWAY)
+    (made,) = await caught_up(database)
+    await phase(database, made, Phase.PLANNING, Phase.FAILED)
+    async with database.transaction(TENANT) as session:
+        stored = await nodes.get(session, TENANT, AWAY)
+    assert stored.quarantine is not None
+    assert (stored.quarantine.code, stored.quarantine.deployment) == ("catch-up-failed", made)
+    assert await due(database) == []
+
+
+async def test_after_an_undo_everybody_is_looked_at(database: Database) -> None:
+    await nobody_is_due(database)
+    await completed(database)
+    await queue(database, "undo", rolls_back="d1")
+    await phase(database, "undo", Phase.ROLLING_BACK, Phase.ROLLED_BACK_VERIFIED)
+    assert await due(database) == list(NODES)
+    await reports(database, NEW, *NODES)
+    assert await caught_up(database) == ()  # nothing is current: the only release was taken back
+    assert await due(database) == []
+
+
+async def test_a_catch_up_is_not_what_an_undo_takes_back(database: Database) -> None:
+    await completed(database)
+    await reports(database, OLD, AWAY)
+    (made,) = await caught_up(database)
+    await phase(database, made, Phase.PLANNING, Phase.ACTIVATING, Phase.COMPLETED)
+    async with database.transaction(TENANT) as session:
+        assert await deployments.newest_of_module(session, TENANT, "production", "greeter") == "d1"
