@@ -186,3 +186,42 @@ async def test_a_gate_is_passed_by_a_vote_through_the_api(living: World) -> None
     assert kinds[0] == "deployment.queued"
     assert {"gate.opened", "gate.vote-counted", "gate.closed"} < set(kinds)
     assert kinds[-1] == "deployment.finished"
+
+
+async def test_a_person_freezes_a_rollout_on_its_way_and_thaws_it(living: World) -> None:
+    release = living.releases.files("1.0.0", module="frozen-site")
+    assert (await living.push(release)).status_code == 201
+    rolling = {"kind": "rolling", "batch": 1, "max_unavailable": 1, "bake": 2}
+    going = asyncio.create_task(deploy(living, release, strategy=rolling))
+
+    async def until_phase(phase: str) -> dict[str, Any]:
+        deadline = time.monotonic() + PATIENCE
+        async with living.asks("vera") as vera:
+            while True:
+                query = {"environment": "development", "phase": phase, "module": "frozen-site"}
+                if found := (await vera.get("/deployments", params=query)).json()["items"]:
+                    shown: dict[str, Any] = (await vera.get(f"/deployments/{found[0]['id']}")).json()
+                    return shown
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+
+    deadline = time.monotonic() + PATIENCE
+    while "1.0.0" not in await versions(living, "frozen-site"):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    async with living.asks("abel") as abel:
+        body = {"reason": "the network is shaky"}
+        assert (await abel.post("/clusters/development/freeze", json=body)).status_code == 200
+        held = await until_phase("frozen")
+        assert "the network is shaky" in held["message"]
+        assert held["freeze"]["until"] is None
+        assert sorted(map(str, await versions(living, "frozen-site"))) == ["1.0.0", "None", "None"]
+        thawed = await abel.post("/clusters/development/thaw", json={"reason": "it is not"})
+        assert (thawed.status_code, thawed.json()["freeze"]) == (200, None)
+    shown = await going
+    assert shown["phase"] == "completed"
+    assert await versions(living, "frozen-site") == ["1.0.0"] * 3
+    async with living.asks("vera") as vera:
+        stream = await vera.get(f"/deployments/{shown['id']}/events")
+    kinds = [line[7:] for line in stream.text.splitlines() if line.startswith("event: ")]
+    assert {"freeze.added", "freeze.removed"} <= set(kinds)

@@ -9,6 +9,7 @@ from cli.frame import FrameGate
 from cli.view import amount, duration, render
 from domain.analysis import Doubt, MetricVerdict, Outcome, Verdict
 from domain.deployment import Cause, CauseKind, Phase
+from domain.freeze import Freeze
 from tests.cli.frames import NOW, frame, plan
 
 
@@ -176,3 +177,26 @@ def test_durations_have_two_units_at_most(seconds, words):
 )
 def test_amounts_have_units_that_people_read(value, unit, words):
     assert amount(value, unit) == words
+
+
+def test_a_freeze_says_until_when_and_a_queue_says_why_it_waits():
+    held = frame(
+        phase=Phase.FROZEN,
+        message="frozen until 2026-03-02 07:00:00 UTC: weekend (nobody is there)",
+        waiting_for="until 2026-03-02 07:00:00 UTC, until activating may go on",
+    )
+    assert "❄ FROZEN" in line(drawn(held), "rollout")
+    assert "weekend (nobody is there)" in line(drawn(held), "why")
+    freeze = Freeze(reason="weekend", until=NOW.timestamp())
+    queued = frame(phase=Phase.QUEUED).model_copy(update={"freeze": freeze, "supersedes": "d-0"})
+    why = line(drawn(queued), "why")
+    assert "takes the place of d-0" in why
+    assert "frozen until 2026-03-01 12:00:00 UTC: weekend" in why
+
+
+def test_a_hotfix_and_a_superseded_deployment_stand_out():
+    assert "HOTFIX" in line(drawn(frame().model_copy(update={"hotfix": "it burns"})), "rollout")
+    cause = Cause(kind=CauseKind.SUPERSEDED, message="superseded by greeter@3.0.0, deployment d-2")
+    ended = frame(phase=Phase.SUPERSEDED).model_copy(update={"cause": cause})
+    assert "↪ SUPERSEDED" in line(drawn(ended), "rollout")
+    assert "deployment d-2" in line(drawn(ended), "why")
