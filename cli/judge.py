@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -61,9 +62,9 @@ def judge(
     if by is not None and chosen is None:
         raise CommandFailed(f"{by!r} is no judge; known are {', '.join(names)}", field="judge")
     reading = read_judge_config(
-        _read(config), _read(request) if request else None, chosen, fail_open=as_kayenta
+        read_document(config), read_document(request) if request else None, chosen, fail_open=as_kayenta
     )
-    verdict = _judged(reading.policy, read_looks(_read(samples), reading.specs))
+    verdict = _judged(reading.policy, read_looks(read_document(samples), reading.specs))
     if as_json:
         notes = [note.model_dump() for note in reading.notes]
         sys.stdout.write(json.dumps({"verdict": verdict.model_dump(mode="json"), "notes": notes}) + "\n")
@@ -108,16 +109,18 @@ def _replay(context: typer.Context, analysis: str, look: int | None, *, as_json:
     return 0 if same else DIFFERENT
 
 
-def _read(path: Path) -> Any:
-    """A file of JSON or YAML; JSON is YAML, but for NaN, which both of its usual spellings mean here."""
+def read_document(path: Path) -> Any:
+    """A file of JSON, NaN included, or of YAML.
+
+    Raises:
+        CommandFailed: it cannot be read, or is neither.
+    """
     try:
         text = sys.stdin.read() if path == STANDARD_INPUT else path.read_text(encoding="utf-8")
     except OSError as error:
         raise CommandFailed(f"{path}: {error.strerror}") from error
-    try:
+    with suppress(ValueError):
         return json.loads(text)
-    except ValueError:
-        pass
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

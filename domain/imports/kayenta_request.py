@@ -84,7 +84,7 @@ class ExecutionRequest(Frozen):
         above = self.marginal_score is None or score > self.marginal_score
         return above and (self.pass_score is None or score >= self.pass_score)
 
-    def rule(self, config: CanaryConfig) -> AnalysisRule:
+    def rule(self) -> AnalysisRule:
         """The request as the analysis rule of an environment's policy.
 
         Raises:

@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from cli.main import app
+from domain.imports.findings import CannotHonour
 from domain.judging import Replay
+from domain.policy import AnalysisRule
 from reports.model import build
 from tests.cli.small_server import Answer
 from tests.reports.looks import analysis
@@ -166,3 +169,45 @@ def test_an_analysis_in_the_terminal_and_as_a_page(server, tmp_path):
     assert "greeter@2.0.0, wave 1 in qa" in ran.output
     assert "latency" in ran.output
     assert page.read_text().startswith("<!doctype html>")
+
+
+TEMPLATE = """
+kind: AnalysisTemplate
+spec:
+  args: [{name: service}]
+  metrics:
+  - name: success-rate
+    interval: 1m
+    successCondition: result[0] > 0.9
+    provider: {prometheus: {address: "http://127.0.0.1:9090", query: 'ok{service="{{args.service}}"}'}}
+"""
+
+
+def test_an_argo_template_becomes_checks_of_a_policy(tmp_path):
+    (tmp_path / "template.yaml").write_text(TEMPLATE)
+    words = ["analysis", "import", str(tmp_path / "template.yaml"), "--argument", "service=greeter"]
+    ran = CliRunner().invoke(app, words, catch_exceptions=False)
+    rule = AnalysisRule.model_validate(yaml.safe_load(ran.output))
+    assert [check.metric.name for check in rule.conditions] == ["success-rate"]
+    assert 'service="greeter"' in rule.conditions[0].provider.query
+
+
+def test_what_a_template_asks_in_vain_is_named(tmp_path):
+    (tmp_path / "template.yaml").write_text(TEMPLATE.replace("prometheus", "datadog"))
+    with pytest.raises(CannotHonour) as refused:
+        CliRunner().invoke(
+            app, ["analysis", "import", str(tmp_path / "template.yaml")], catch_exceptions=False
+        )
+    fields = [each.field for each in refused.value.findings]
+    assert fields == ["spec.args[0]", "spec.metrics[0]"]
+
+
+def test_a_kayenta_config_with_its_request_becomes_an_analysis(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    request = {"scopes": [{"scopeName": "default"}], "lifetimeDurationMins": 30, "analysisIntervalMins": 5}
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    words = ["analysis", "import", str(tmp_path / "config.json"), "--request", str(tmp_path / "request.json")]
+    found = yaml.safe_load(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
+    rule = AnalysisRule.model_validate(found["analysis"])
+    assert (rule.judge, rule.duration, rule.interval) == ("mann-whitney", 1800, 300)
+    assert found["metrics"][0]["name"] == "cpu"

@@ -231,7 +231,7 @@ def test_a_standalone_request_as_a_rule():
             "thresholds": {"pass": 90, "marginal": 60},
         }
     )
-    rule = request.rule(read_config(config({})))
+    rule = request.rule()
     assert (rule.duration, rule.interval, rule.warm_up) == (3600, 300, 120)
 
 
@@ -262,7 +262,7 @@ def test_a_request_that_is_refused(document, field):
 def test_a_rule_that_would_not_be_honest_is_refused(fields, field):
     request = ExecutionRequest(lifetime=60, interval=5, **fields)
     with pytest.raises(CannotHonour) as refused:
-        request.rule(read_config(config({})))
+        request.rule()
     assert refused.value.field == field
 
 
