@@ -15,6 +15,7 @@ from domain.errors import (
     SignatureRefused,
     Unauthenticated,
 )
+from domain.tenancy import QuotaExceeded
 
 # Trying again with the same input gives the same answer.
 FINAL: Final = (
@@ -28,14 +29,17 @@ FINAL: Final = (
 )
 
 
+def _is_final(error: HotswapError) -> bool:
+    """A quota is a conflict that ends by itself, when something makes room."""
+    return isinstance(error, FINAL) and not isinstance(error, QuotaExceeded)
+
+
 class _Translate(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 - the SDK's name
         try:
             return await super().execute_activity(input)
         except HotswapError as error:
-            raise ApplicationError(
-                error.message, type=error.code, non_retryable=isinstance(error, FINAL)
-            ) from error
+            raise ApplicationError(error.message, type=error.code, non_retryable=_is_final(error)) from error
 
 
 class ErrorInterceptor(Interceptor):

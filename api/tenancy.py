@@ -56,8 +56,7 @@ async def resolve(hands: Services, caller: Caller, request: Request) -> Caller:
         if not ours:
             raise TenantMismatch(f"the token is for another tenant than {HEADER} says")
         caller = await _acting(hands, caller, str(chosen))
-    if subdomain(request.headers.get("host", ""), hands.settings.base_domain) not in (None, caller.tenant):
-        raise TenantMismatch("the token is for another tenant than the subdomain")
+    confirm(hands, caller.tenant, request)
     return caller
 
 
@@ -68,6 +67,16 @@ def subdomain(host: str, base: str | None) -> str | None:
         return None
     label = name.removesuffix(f".{base}")
     return None if label in RESERVED else label
+
+
+def confirm(hands: Services, tenant: str, request: Request) -> None:
+    """See that a request came to the tenant's own subdomain, where there are subdomains.
+
+    Raises:
+        TenantMismatch: the subdomain is another tenant's.
+    """
+    if subdomain(request.headers.get("host", ""), hands.settings.base_domain) not in (None, tenant):
+        raise TenantMismatch(f"this is about {tenant}, the subdomain is another tenant's")
 
 
 def refuse_own(caller: Caller, permission: Permission) -> None:

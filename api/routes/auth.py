@@ -12,6 +12,7 @@ from api.audit import of_person, of_sign_in
 from api.limits import KNOCKING, Limited
 from api.passwords import GivenPassword, NewPassword
 from api.services import Hands, Services
+from api.tenancy import confirm
 from domain.audit import AuditOutcome
 from domain.base import Strict
 from domain.errors import Conflict, InvalidInput, Unauthenticated
@@ -73,8 +74,11 @@ class Me(BaseModel):
 
 
 @router.post("/token", dependencies=[OPEN, KNOCKING])
-async def get_token(body: SignIn, hands: Hands, limits: Limited, response: Response) -> SignedIn:
+async def get_token(
+    body: SignIn, hands: Hands, limits: Limited, response: Response, request: Request
+) -> SignedIn:
     """Trade a name and a password for tokens. Five wrong passwords in a row lock a name for 15 minutes."""
+    confirm(hands, body.tenant, request)
     await limits.signs_in(body.tenant, body.username)
     try:
         user = await _checked(hands, body.tenant, body.username, body.password)

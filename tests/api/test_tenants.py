@@ -18,7 +18,7 @@ from api.tenancy import look_after, subdomain
 from domain.names import CONTROL_QUEUE
 from runtime.temporal import worker_tuning, workflow_runner
 from store.metadata import METADATA
-from tests.api.conftest import World, new_namespace, new_world
+from tests.api.conftest import PASSWORD, World, new_namespace, new_world
 from workflows import ALL_WORKFLOWS
 
 DOMAIN = "example.com"
@@ -192,6 +192,19 @@ async def test_the_claim_decides_and_header_and_subdomain_only_confirm(platform:
         answer = await client.get("/nodes", headers=headers)
         assert (answer.status_code, answer.json().get("code")) == (status, code), headers
     await client.aclose()
+
+
+async def test_one_signs_in_at_ones_own_subdomain(platform: World) -> None:
+    who = {"tenant": "default", "username": "admin", "password": PASSWORD}
+    async with platform.asks(None) as anybody:
+        for host, status in (
+            ("default.example.com", 200),
+            ("www.example.com", 200),
+            ("acme.example.com", 403),
+        ):
+            answer = await anybody.post("/auth/token", json=who, headers={"Host": host})
+            assert answer.status_code == status, host
+        assert answer.json()["code"] == "tenant-mismatch"
 
 
 async def test_a_platform_admin_chooses_and_acts_under_his_full_name(platform: World) -> None:
