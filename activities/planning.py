@@ -15,6 +15,8 @@ from domain.manifest import Manifest
 from domain.messages import DeploymentInput, Prepared
 from domain.names import NodeName
 from domain.planner import LeftOut, make_plan
+from domain.strategy import Undo
+from domain.undo import undo_plan
 from store import environments, groups, inheritance, nodes, quarantine, releases, rollouts
 from store.database import Database
 
@@ -49,17 +51,28 @@ class FleetPlanning(Planning):
         prior = {
             name: taken.get(name, modules.get(request.module)) for name, modules in found.running.items()
         }
-        plan = make_plan(
-            tenant=request.tenant,
-            environment=request.environment,
-            release=wanted.release,
-            nodes=fleet,
-            running={name: ref.version if ref else None for name, ref in prior.items()},
-            strategy=wanted.strategy or policy.strategy,
-            policy=policy,
-            manifest=release.manifest,
-            left_out=LeftOut(deferred=tuple(sorted(found.silent)), quarantined=quarantined),
-        )
+        where = {"tenant": request.tenant, "environment": request.environment}
+        left_out = LeftOut(deferred=tuple(sorted(found.silent)), quarantined=quarantined)
+        if isinstance(wanted.strategy, Undo):
+            plan = undo_plan(
+                **where,
+                release=wanted.release,
+                nodes=fleet,
+                running=prior,
+                policy=policy,
+                left_out=left_out,
+            )
+        else:
+            plan = make_plan(
+                **where,
+                release=wanted.release,
+                nodes=fleet,
+                running={name: ref.version if ref else None for name, ref in prior.items()},
+                strategy=wanted.strategy or policy.strategy,
+                policy=policy,
+                manifest=release.manifest,
+                left_out=left_out,
+            )
         check_gates(plan.gates, people, authors=(request.requester,), unsigned_votes=plan.unsigned_votes)
         async with self._database.transaction(request.tenant) as session:
             fence = await rollouts.save_plan(session, request.tenant, request.deployment, plan, prior)

@@ -84,7 +84,7 @@ def deploy(
         accepted = client.post("/deployments", body, key=str(uuid.uuid4()))
         errors.print(f"deployment {accepted['id']} accepted; follow it with: hotswap watch {accepted['id']}")
         seconds = timeout if wait else 0.0
-        raise typer.Exit(_watched(client, accepted["id"], live=live, as_json=as_json, seconds=seconds))
+        raise typer.Exit(watched(client, accepted["id"], live=live, as_json=as_json, seconds=seconds))
 
 
 def plan_deployment(
@@ -154,7 +154,7 @@ def watch_deployment(
 ) -> None:
     """Follow a deployment to its end, its rollback included; exit codes as `deploy`."""
     with connect(context) as client:
-        raise typer.Exit(_watched(client, deployment, live=True, as_json=as_json, seconds=timeout))
+        raise typer.Exit(watched(client, deployment, live=True, as_json=as_json, seconds=timeout))
 
 
 def list_deployments(
@@ -237,7 +237,7 @@ def retry(
     with connect(context) as client:
         fresh = client.post(f"/deployments/{deployment}/retry", body)["id"]
         if live or as_json:
-            raise typer.Exit(_watched(client, fresh, live=live, as_json=as_json, seconds=timeout))
+            raise typer.Exit(watched(client, fresh, live=live, as_json=as_json, seconds=timeout))
     console.print(f"{deployment} is tried again; follow it with: hotswap watch {fresh}")
 
 
@@ -273,11 +273,12 @@ def _send(
             "id"
         ]
         if live or as_json:
-            raise typer.Exit(_watched(client, followed, live=live, as_json=as_json, seconds=timeout))
+            raise typer.Exit(watched(client, followed, live=live, as_json=as_json, seconds=timeout))
     console.print(f"{command} of {deployment} is on its way; follow it with: hotswap watch {followed}")
 
 
-def _watched(client: ApiClient, deployment: str, *, live: bool, as_json: bool, seconds: float | None) -> int:
+def watched(client: ApiClient, deployment: str, *, live: bool, as_json: bool, seconds: float | None) -> int:
+    """Show a deployment to its end; its exit code, or 130 when the watching is broken off."""
     try:
         return watch(client, deployment, live=live, as_json=as_json, seconds=seconds)
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from cli import (
     fleet,
     freezes,
     groups,
+    history,
     judge,
     people,
     promotions,
@@ -74,6 +75,7 @@ def agent(
 for room in (
     deployments,
     promotions,
+    history,
     rollbacks,
     analyses,
     judge,

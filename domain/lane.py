@@ -10,7 +10,7 @@ def startable(view: LaneView) -> QueuedDeployment | None:
     """The entry that starts next; None when something runs, nothing waits, or nothing may start.
 
     A rollback that nobody has resolved keeps everything waiting but what overrides that, with a reason. A
-    freeze lets rollbacks and hotfixes through.
+    freeze lets rollbacks, undos and hotfixes through.
     """
     if view.running is not None:
         return None
@@ -20,7 +20,7 @@ def startable(view: LaneView) -> QueuedDeployment | None:
 def _may_start(entry: QueuedDeployment, view: LaneView) -> bool:
     if view.frozen is not None and not (view.may_override and entry.override is not None):
         return False
-    return view.freeze is None or entry.rolls_back is not None or entry.hotfix
+    return view.freeze is None or entry.goes_back or entry.hotfix
 
 
 def superseder(view: LaneView) -> QueuedDeployment | None:

@@ -15,6 +15,7 @@ from domain.names import EnvironmentName, ModuleName, NodeName, TenantId
 from domain.plan import Plan
 from domain.policy import AnalysisRule, RollbackRule
 from domain.release import ReleaseRef
+from domain.strategy import UNDO
 
 
 class LaneInput(Frozen):
@@ -60,6 +61,11 @@ class QueuedDeployment(Frozen):
     supersedes: str | None = None
     supersede_mode: SupersedeMode | None = None
     continues: str | None = None
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether it brings back what ran before: a freeze does not hold that up."""
+        return self.rolls_back is not None or self.strategy == UNDO
 
 
 class LaneView(Frozen):

@@ -1,6 +1,6 @@
 """How a release reaches the nodes: parameters only; `domain.planner` compiles them to a plan."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -105,4 +105,15 @@ class Custom(Strict):
     steps: tuple[CustomStep, ...] = Field(min_length=1, max_length=1000)
 
 
+UNDO: Final = "undo"
+
+
+class Undo(Strict):
+    """Back to an earlier release at once, on the nodes that differ. Nobody asks for it as a strategy."""
+
+    kind: Literal["undo"] = UNDO
+
+
 Strategy = Annotated[Direct | Canary | Rolling | BlueGreen | Custom, Field(discriminator="kind")]
+# What a stored deployment may go by.
+StoredStrategy = Annotated[Direct | Canary | Rolling | BlueGreen | Custom | Undo, Field(discriminator="kind")]

@@ -11,7 +11,7 @@ from domain.events import EventKind
 from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from domain.messages import Progress
 from domain.outcomes import OutcomeKind
-from domain.strategy import Strategy
+from domain.strategy import UNDO, StoredStrategy, Undo
 from store import due, events, quotas, traces
 from store.records import (
     DeploymentNode,
@@ -72,7 +72,7 @@ async def insert(
     module: str,
     version: str,
     requester: str,
-    strategy: Strategy | None = None,
+    strategy: StoredStrategy | None = None,
     description: str = "",
     rolls_back: str | None = None,
     hotfix: str | None = None,
@@ -90,7 +90,8 @@ async def insert(
         NotFound: no such environment of this tenant.
         QuotaExceeded: the tenant has as many deployments waiting or under way as it may.
     """
-    if rolls_back is None and not catch_up:  # a way back is never refused, nor one to what is current
+    way_back = rolls_back is not None or isinstance(strategy, Undo)
+    if not way_back and not catch_up:  # a way back is never refused, nor one to what is current
         await quotas.admit_deployment(session, tenant)
     await environment_row(session, tenant, environment, lock=True)
     row = DeploymentRow(
@@ -126,6 +127,9 @@ def _asked(row: DeploymentRow) -> str:
     """What was asked for, and by whom."""
     if row.rolls_back is not None:
         return f"rollback of {row.rolls_back} ({row.module}@{row.version}), requested by {row.requester}"
+    if row.strategy is not None and row.strategy["kind"] == UNDO:
+        words = f"back to {row.module}@{row.version} in {row.environment}"
+        return f"{words}, requested by {row.requester}: {row.description}"
     what = f"hotfix {row.module}" if row.hotfix is not None else row.module
     return f"{what}@{row.version} to {row.environment}, requested by {row.requester}"
 

@@ -15,6 +15,7 @@ from domain.errors import Conflict, NotFound
 from domain.events import EventKind
 from domain.freeze import Freeze, longest
 from domain.freeze_orders import AdHocFreeze, Thaw
+from domain.strategy import UNDO
 from store import events
 from store.records import StoredFreeze
 from store.rows import environment_row, locked_deployment
@@ -44,9 +45,10 @@ async def at(session: AsyncSession, tenant: str, environment: str, moment: float
 async def holding(
     session: AsyncSession, tenant: str, environment: str, deployment: str, moment: float
 ) -> Freeze | None:
-    """The freeze that holds a deployment at a moment. A hotfix is held by none: it has passed its gate."""
+    """The freeze that holds a deployment at a moment. A hotfix or an undo is held by none."""
     row = await session.get(DeploymentRow, (tenant, deployment))
-    if row is not None and row.hotfix is not None:
+    undo = row is not None and row.strategy is not None and row.strategy["kind"] == UNDO
+    if row is not None and (undo or row.hotfix is not None):
         return None
     return await at(session, tenant, environment, moment)
 

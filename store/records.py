@@ -20,7 +20,7 @@ from domain.plan import Plan
 from domain.policy import EnvironmentPolicy
 from domain.release import Kind, ReleaseRef
 from domain.roles import Role
-from domain.strategy import Strategy
+from domain.strategy import StoredStrategy
 from domain.wire import ModuleReport, NodeReport
 
 Item = TypeVar("Item")
@@ -120,7 +120,7 @@ class PlanningRequest(Frozen):
     """
 
     release: ReleaseRef
-    strategy: Strategy | None
+    strategy: StoredStrategy | None
     environment: str
     requester: str
     hotfix: bool = False
@@ -161,7 +161,7 @@ class DeploymentSummary(Frozen):
     environment: str
     release: ReleaseRef
     rolls_back: str | None
-    strategy: Strategy | None
+    strategy: StoredStrategy | None
     hotfix: str | None
     override: str | None
     supersedes: str | None

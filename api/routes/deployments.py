@@ -143,7 +143,7 @@ async def _admit(session: AsyncSession, caller: Caller, body: NewDeployment) -> 
 
     Raises:
         InvalidInput: `field` names what is unknown, empty, or missing on the nodes.
-        RequirementUnmet: the release has not completed where the policy wants it first.
+        RequirementUnmet: the release has not completed where the policy wants it first, and is no hotfix.
     """
     tenant = caller.tenant
     try:
@@ -155,9 +155,10 @@ async def _admit(session: AsyncSession, caller: Caller, body: NewDeployment) -> 
         raise InvalidInput(error.message, field=field) from error
     if not await nodes.of_environment(session, tenant, body.environment):
         raise PlanImpossible(f"environment {body.environment!r} has no nodes", field="environment")
-    await requirements.check(
-        session, tenant, body.environment, policy, module=body.module, version=body.version
-    )
+    if not body.hotfix:
+        await requirements.check(
+            session, tenant, body.environment, policy, module=body.module, version=body.version
+        )
     planned_by = policy.of_request(hotfix=body.hotfix)
     return await look_ahead(session, tenant, body.environment, planned_by, release, requester=caller.username)
 

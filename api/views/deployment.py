@@ -16,7 +16,7 @@ from domain.freeze import Freeze
 from domain.hooks import HookRun
 from domain.outcomes import NodeState, OutcomeKind, node_state
 from domain.plan import Gate, Plan
-from domain.strategy import Strategy
+from domain.strategy import StoredStrategy
 from runtime.settings import ApiSettings
 from store.records import (
     DeploymentNode,
@@ -147,7 +147,7 @@ class DeploymentDetail(DeploymentItem):
     digest: str
     tree: str
     signer: str
-    strategy_asked: Strategy | None
+    strategy_asked: StoredStrategy | None
     frozen: str | None
     freeze: Freeze | None
     step: int

@@ -225,3 +225,59 @@ async def test_a_person_freezes_a_rollout_on_its_way_and_thaws_it(living: World)
         stream = await vera.get(f"/deployments/{shown['id']}/events")
     kinds = [line[7:] for line in stream.text.splitlines() if line.startswith("event: ")]
     assert {"freeze.added", "freeze.removed"} <= set(kinds)
+async def test_undo_goes_back_to_an_earlier_release_and_history_tells_all(living: World) -> None:
+    made = [living.releases.files(version, module="undone-site") for version in ("1.0.0", "2.0.0", "3.0.0")]
+    for release in made:
+        assert (await living.push(release)).status_code == 201
+        assert (await deploy(living, release))["phase"] == "completed"
+    order = {"module": "undone-site", "environment": "development", "to": "1.0.0", "reason": "2 and 3 leak"}
+    before = await living.rows()
+    async with living.asks("dora") as dora:
+        wrong = {
+            "to": ("9.9.9", "to"),
+            "environment": ("moon", "environment"),
+            "reason": ("", "reason"),
+            "module": ("nobodys-site", "to"),
+        }
+        for field, (value, named) in wrong.items():
+            refused = await dora.post("/undo", json={**order, field: value})
+            assert (refused.status_code, refused.json()["field"]) == (422, named), refused.text
+        assert await living.rows() == before
+        answer = await dora.post("/undo", json=order)
+    assert answer.status_code == 202, answer.text
+    shown = await ended(living, answer.json()["id"])
+    assert (shown["phase"], shown["strategy"], shown["replaces"]) == ("completed", "undo", "3.0.0")
+    assert [step["kind"] for step in shown["steps"]] == ["stage", "activate", "verify"]
+    assert {(node["prior"], node["version"]) for node in shown["nodes"]} == {("3.0.0", "1.0.0")}
+    assert await versions(living, "undone-site") == ["1.0.0"] * 3
+
+    async with living.asks("dora") as dora:
+        answer = await dora.post(f"/deployments/{shown['id']}/rollback", json={"reason": "it was not them"})
+        back = await ended(living, answer.json()["id"])
+        read = await dora.get("/history", params={"environment": "development", "module": "undone-site"})
+        one = await dora.get("/history", params={"environment": "development", "node": "web-2", "limit": 1})
+        nowhere = await dora.get("/history", params={"environment": "moon"})
+    assert back["phase"] == "rolled-back-verified"
+    assert await versions(living, "undone-site") == ["3.0.0"] * 3
+    assert (nowhere.status_code, nowhere.json()["field"]) == (422, "environment")
+
+    entries = read.json()["items"]
+    ways = [[_way(change) for change in each["changes"]] for each in entries]
+    nodes = list(NODES)
+    assert ways == [
+        [("1.0.0", "3.0.0", nodes)],
+        [("3.0.0", "1.0.0", nodes)],
+        [("2.0.0", "3.0.0", nodes)],
+        [("1.0.0", "2.0.0", nodes)],
+        [(None, "1.0.0", nodes)],
+    ]
+    assert [way["unverified"] for each in entries for way in each["changes"]] == [[]] * 5
+    assert (entries[0]["rolls_back"], entries[0]["actor"]) == (shown["id"], "dora")
+    assert (entries[1]["strategy"], entries[1]["reason"]) == ("undo", "2 and 3 leak")
+    assert entries[0]["changes"][0]["to"]["digest"] == made[2].ref.digest
+    assert one.json()["items"][0]["changes"][0]["nodes"] == ["web-2"]
+    assert one.json()["next_cursor"] is not None
+
+
+def _way(change: dict[str, Any]) -> tuple[str | None, str, list[str]]:
+    return (change["from"] and change["from"]["version"], change["to"]["version"], change["nodes"])
