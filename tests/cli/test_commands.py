@@ -174,3 +174,33 @@ def test_a_release_without_name_or_version_is_not_sent(server, release):
 @pytest.mark.parametrize("words", [["deploy", "greeter@2.0.0"], ["nothing"], ["watch", "d-1", "--oops"]])
 def test_a_mistake_on_the_command_line_is_no_outcome_of_a_rollout(server, words):
     assert run(server, *words).exit_code == 1
+
+
+def test_a_key_is_made_and_printed_once_by_itself(server):
+    made = {"name": "ci", "expires_at": "2030-01-01T00:00:00Z", "key": "hsk.default.1.x"}
+    server.routes = {"POST /api/v1/auth/keys": ok(made)}
+    shown = run(server, "key", "add", "ci", "--scope", "read", "--scope", "deploy", "--days", "30")
+    assert sent(server, "POST", "/auth/keys") == {"name": "ci", "scopes": ["read", "deploy"], "days": 30}
+    assert shown.output.splitlines()[-1] == made["key"]
+
+
+def test_keys_are_listed_and_ended(server):
+    key = {"id": "k-1", "name": "ci", "scopes": ["read"], "expires_at": "2030-01-01T00:00:00Z"}
+    server.routes = {
+        "GET /api/v1/auth/keys": ok({"items": [key]}),
+        "DELETE /api/v1/auth/keys/k-1": lambda _: Answer(204),
+    }
+    assert "k-1" in run(server, "key", "ls").output
+    assert "counts no more" in run(server, "key", "rm", "k-1").output
+
+
+def test_the_password_is_changed_and_never_shown(server):
+    server.routes = {"POST /api/v1/auth/password": ok({"access_token": "t"})}
+    shown = run(server, "passwd", "--password-stdin", text="the present one\nthe next one\n")
+    assert sent(server, "POST", "/auth/password") == {"current": "the present one", "new": "the next one"}
+    assert "one" not in shown.output
+
+
+def test_signing_out_ends_the_sign_in(server):
+    server.routes = {"POST /api/v1/auth/logout": lambda _: Answer(204)}
+    assert run(server, "logout").output == "signed out\n"
