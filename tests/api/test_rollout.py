@@ -225,6 +225,8 @@ async def test_a_person_freezes_a_rollout_on_its_way_and_thaws_it(living: World)
         stream = await vera.get(f"/deployments/{shown['id']}/events")
     kinds = [line[7:] for line in stream.text.splitlines() if line.startswith("event: ")]
     assert {"freeze.added", "freeze.removed"} <= set(kinds)
+
+
 async def test_undo_goes_back_to_an_earlier_release_and_history_tells_all(living: World) -> None:
     made = [living.releases.files(version, module="undone-site") for version in ("1.0.0", "2.0.0", "3.0.0")]
     for release in made:
