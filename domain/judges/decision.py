@@ -33,6 +33,7 @@ def decide(spec: MetricSpec, finding: Finding, context: Context, failed: str | N
     outcome, doubt, reason = _outcome(spec, finding, context, certificate, failed)
     lone = _lone(finding, context)
     usual = finding.baseline
+    needs = Needs(events=finding.events, minutes=finding.minutes) if doubt is Doubt.UNDERPOWERED else None
     return undecided(spec, outcome, doubt, reason).model_copy(
         update={
             "canary": finding.canary,
@@ -43,14 +44,10 @@ def decide(spec: MetricSpec, finding: Finding, context: Context, failed: str | N
             "evidence": odds(finding.against),
             "needed": 1.0 / context.alpha,
             "certificate": certificate,
-            "needs": Needs(events=finding.events, minutes=finding.minutes) if _lacks(doubt) else None,
+            "needs": needs,
             "outliers": finding.loud if lone else (),
         }
     )
-
-
-def _lacks(doubt: Doubt | None) -> bool:
-    return doubt is Doubt.UNDERPOWERED
 
 
 def _limit(spec: MetricSpec) -> float:
@@ -122,8 +119,7 @@ def _values(spec: MetricSpec, finding: Finding) -> str:
 def _silence(name: str, finding: Finding) -> str:
     sides = [side for side, there in zip(("canary", "baseline"), finding.measured, strict=True) if not there]
     where = f"the {sides[0]}" if len(sides) == 1 else "either side"
-    new = "new " if all(finding.ever) else ""
-    return f"{name}: nothing {new}measured on {where}" if new == "" else f"{name}: nothing new on {where}"
+    return f"{name}: nothing new on {where}" if all(finding.ever) else f"{name}: nothing measured on {where}"
 
 
 def _loneliness(name: str, finding: Finding) -> str:
