@@ -16,6 +16,7 @@ from domain.judges import counts, drift, signals
 from domain.judges.decision import RISING
 from domain.judges.kayenta.classify import Label, Terms, classify
 from domain.judges.streams import CountStream, LevelStream
+from domain.judges.tracks import averaged
 from domain.judging import FailOpen, MetricOptions, Thresholds
 from domain.metrics import Direction, MetricSpec
 
@@ -69,12 +70,7 @@ def _errors(canary: Group, baseline: Group, spec: MetricSpec) -> Course:
     events = signals.variants(canary.errors, baseline.errors)
     exposure = signals.variants(canary.requests, baseline.requests)
     past = [side[..., :HISTORY] for side in (*events, *exposure)]
-    both = (past[2] > 0) & (past[3] > 0)
-    psi = counts.dispersion(
-        np.where(both, past[0], 0.0),
-        np.where(both, past[0] + past[1], 0.0),
-        np.where(both, past[2] / np.where(both, past[3], 1.0), 1.0),
-    )
+    psi = counts.dispersion_of(*past)
     stream = CountStream.empty(psi.shape)
     against, certified = [], []
     picked = _baseline_variants(canary, psi.shape[1])
@@ -101,7 +97,31 @@ def _latency(canary: Group, baseline: Group, spec: MetricSpec) -> Course:
     both = signals.latency(
         canary.buckets, baseline.buckets, BOUNDS, threshold, margin=spec.margin, tolerance=spec.tolerance
     )
-    return _levels(list(both), _baseline_variants(canary, both[0].difference.shape[1]))
+    far = signals.quantile(np.asarray(seen), BOUNDS, 1 - signals.FAR)[:, None, None]
+    counted = signals.far_tail(canary.buckets, baseline.buckets, BOUNDS, far, margin=spec.margin)
+    unshifted = signals.far_tail(canary.buckets, baseline.buckets, BOUNDS, far, margin=0.0)
+    psi = counts.dispersion_of(*(side[..., :HISTORY] for side in unshifted))
+    picked = _baseline_variants(canary, psi.shape[1])
+    return _levels(list(both), picked, beside=_far(counted, psi))
+
+
+def _far(counted: tuple[Array, Array, Array, Array], psi: Array) -> list[Array]:
+    """Evidence of the far tail after each look."""
+    stream, found = CountStream.empty(psi.shape), []
+    for number, now in looks():
+        stream.update(
+            canary=counted[0][..., now],
+            baseline=counted[1][..., now],
+            canary_exposure=counted[2][..., now],
+            baseline_exposure=counted[3][..., now],
+            margin=0.0,
+            tolerance=1.0,
+            dispersion=psi,
+            look=number,
+            planned=LOOKS,
+        )
+        found.append(stream.against(number, LOOKS))
+    return found
 
 
 def _gauge(canary: Group, baseline: Group, spec: MetricSpec) -> Course:
@@ -114,7 +134,7 @@ def _gauge(canary: Group, baseline: Group, spec: MetricSpec) -> Course:
     return _levels([levels], _baseline_variants(canary, levels.difference.shape[1]))
 
 
-def _levels(series: list[signals.Levels], picked: list[int]) -> Course:
+def _levels(series: list[signals.Levels], picked: list[int], beside: list[Array] | None = None) -> Course:
     noises = [drift.learn(each.difference[..., :HISTORY], each.sampling[..., :HISTORY]) for each in series]
     streams = [LevelStream.empty(each.difference.shape[:-1]) for each in series]
     against, certified = [], []
@@ -130,8 +150,8 @@ def _levels(series: list[signals.Levels], picked: list[int]) -> Course:
                 planned=LOOKS,
             )
         found = [stream.against(number, LOOKS) for stream in streams]
-        mean = np.logaddexp.reduce(np.stack(found), axis=0) - np.log(len(found))
-        against.append(mean.min(axis=1))
+        extra = [beside[number - 1]] if beside else []
+        against.append(averaged([*found, *extra]).min(axis=1))
         certified.append(np.min([stream.certified()[:, picked].min(axis=1) for stream in streams], axis=0))
     return Course(np.stack(against, axis=1), np.stack(certified, axis=1))
 

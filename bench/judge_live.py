@@ -26,9 +26,9 @@ from tests.stack.running import BAD, GOOD, RunningStack, choose_ports, until
 
 ROOT = Path(__file__).parent.parent
 RAW = ROOT / "bench/raw/judge_live.json"
-NODES, SETTLING = 10, 60.0  # seconds of history before the first rollout
+NODES, SETTLING = 10, 90.0  # seconds of history before the first rollout
 STRATEGY = Canary(shares=(50, 100), bake=1)
-RULE = AnalysisRule(duration=18, interval=3, warm_up=3, extensions=5, on_inconclusive="rollback")
+RULE = AnalysisRule(duration=24, interval=4, warm_up=3, extensions=4, on_inconclusive="rollback")
 
 
 def same_release_as(good: Path, version: str, destination: Path) -> Path:

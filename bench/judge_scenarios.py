@@ -119,6 +119,12 @@ EFFECTS = (
     _effect("latency +50 %, 60 rpm", "latency", 1.5, 99.0, 1, rpm=60.0),
     _effect("latency +50 %", "latency", 1.5, 99.0, 1),
     _effect("latency +50 %, harsh", "latency", 1.5, 99.0, 2, shocks=True),
+    Case(
+        DIURNAL.but(name="3 % very slow requests instead of 1 %", effect={"tail": 3.0}),
+        metric="latency",
+        found=95.0,
+        median=4,
+    ),
     _effect("errors ×1.5, 6000 rpm", "errors", 1.5, 98.0, 5, rpm=6000.0),
     _effect("errors ×2", "errors", 2.0, 50.0, 12),
     _effect("errors ×10, 60 rpm", "errors", 10.0, 97.0, 6, rpm=60.0),

@@ -35,7 +35,8 @@ class Scenario:
         group_effects: persistent differences between groups that come with the rollout (sd of latency, CPU,
             memory). host_effects: the same per node, there before and after. bad_node: the first canary node
             alone has the effect.
-        effect: factors of latency, errors, CPU, memory on the canary from minute `starts` on.
+        effect: factors of latency, errors, CPU, memory and the tail (the share of very slow requests) on the
+            canary from minute `starts` on.
         traffic: the canary's share of all requests per third of the hour.
         innovations: normal or t3. noise: the rollout's gauge noise over the history's. long_memory: gauges
             that remember for more than an hour.
@@ -112,7 +113,8 @@ def _group(
     nodes = scenario.nodes
     full = (shape[0], nodes, shape[2])
     factor = {
-        name: _effect(scenario, name, full, canary=canary) for name in ("latency", "errors", "cpu", "memory")
+        name: _effect(scenario, name, full, canary=canary)
+        for name in ("latency", "errors", "cpu", "memory", "tail")
     }
     lasting = _lasting(scenario, full, rng)
     shock, burst = np.ones(full), np.ones(full)
@@ -123,7 +125,7 @@ def _group(
     requests = rng.poisson(np.broadcast_to(_load(scenario, full, canary=canary) / nodes, full)).astype(float)
     slower = (1 + 0.4 * common["trend"]) * common["slow"] * factor["latency"] * lasting[0]
     slower = slower * np.clip(shock, 0.3, None) * warm["latency"]
-    buckets = _latencies(requests, slower, rng)
+    buckets = _latencies(requests, slower, TAIL_SHARE * factor["tail"], rng)
     share = np.clip(ERRORS * common["failing"] * burst * factor["errors"], 0.0, 1.0)
     errors = rng.binomial(requests.astype(int), np.broadcast_to(share, full)).astype(float)
     cpu = CPU * (1 + common["trend"]) * factor["cpu"] * lasting[1] * warm["cpu"]
@@ -194,13 +196,14 @@ def _warming(full: tuple[int, ...]) -> dict[str, Array]:
     return {"latency": np.broadcast_to(1 + cooling, full), "cpu": np.broadcast_to(1 + 0.4 * cooling, full)}
 
 
-def _latencies(requests: Array, slower: Array, rng: np.random.Generator) -> Array:
-    """Observations per bucket: lognormal around 100 ms, 1 % Pareto from 500 ms to 30 s."""
+def _latencies(requests: Array, slower: Array, share: Array, rng: np.random.Generator) -> Array:
+    """Observations per bucket: lognormal around 100 ms, a share of (1 %) Pareto from 500 ms to 30 s."""
     slower = np.broadcast_to(slower, requests.shape)[..., None]
     body = ndtr(np.log(BOUNDS / (MEDIAN * slower)) / SIGMA)
     start = TAIL_FROM * slower
     tail = np.where(start < BOUNDS, 1.0 - (start / BOUNDS) ** TAIL_SHAPE, 0.0)
-    below = (1 - TAIL_SHARE) * body + TAIL_SHARE * np.clip(tail, 0.0, 1.0)
+    slow = share[..., None]
+    below = (1 - slow) * body + slow * np.clip(tail, 0.0, 1.0)
     shares = np.diff(
         np.concatenate([np.zeros_like(below[..., :1]), below, np.ones_like(below[..., :1])], axis=-1)
     )

@@ -114,10 +114,17 @@ def dispersion(canary: Array, events: Array, exposure: Array) -> Array:
         shape = (*total.shape, blocks, length)
         squares = np.sum(np.sum(centred[..., :cut].reshape(shape), axis=-1) ** 2, axis=-1)
         found = squares / np.maximum(np.sum(spread[..., :cut], axis=-1), 1e-300)
-        error = np.sqrt(2.0 / blocks)
+        error = np.sqrt(0.5 / blocks)  # half a standard error of a variance
         worst = np.maximum(worst, np.where(total > 0, found, 1.0) / (1.0 + error))
     result: Array = 1.0 + (worst - 1.0) * total / (total + PRIOR_EVENTS)
     return result
+
+
+def dispersion_of(canary: Array, baseline: Array, exposure: Array, other: Array) -> Array:
+    """ψ from events and exposures of both sides; intervals that one side lacks are left out."""
+    both = (exposure > 0) & (other > 0)
+    ratio = np.where(both, exposure / np.where(both, other, 1.0), 1.0)
+    return dispersion(np.where(both, canary, 0.0), np.where(both, canary + baseline, 0.0), ratio)
 
 
 def below_floor(floor: float, happened: Array, exposure: Array, *, share: bool) -> Array:

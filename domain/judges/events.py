@@ -71,10 +71,7 @@ def _dispersion(metric: MetricLook, crews: Crews) -> Array:
     if intervals < TAUGHT or theirs[0].shape[-1] != intervals or not (_any(ours) and _any(theirs)):
         return np.full(crews.variants, UNKNOWN_DISPERSION)
     (x, y), (n, m) = (signals.variants(a, b) for a, b in zip(ours, theirs, strict=True))
-    both = (n > 0) & (m > 0)
-    return counts.dispersion(
-        np.where(both, x, 0.0), np.where(both, x + y, 0.0), np.where(both, n / np.where(both, m, 1.0), 1.0)
-    )
+    return counts.dispersion_of(x, y, n, m)
 
 
 def _finding(

@@ -1,5 +1,7 @@
 """Gauges in the sequential judge: CPU, memory, and latencies of which only means are known."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from domain.judges import blocks, memory, signals, tracks
@@ -33,8 +35,11 @@ def follow(metric: MetricLook, crews: Crews, stored: Stored, context: Context) -
         canary=_mean(totals[0]),
         baseline=_mean(totals[1]),
     )
-    found = tracks.finding([track], side, crews, context, metric.spec.tolerance)
-    return found, {**kept, "track": track.keep(), "totals": memory.keep(totals)}
+    found = tracks.finding([track], side, crews, context, tolerance=metric.spec.tolerance)
+    peak = max(float(memory.recall(kept["peak"])), _peak(ours))
+    if metric.spec.floor is not None and totals[0, 1] > 0:
+        found = replace(found, ceiling=peak, below_floor=peak <= metric.spec.floor)
+    return found, {**kept, "track": track.keep(), "totals": memory.keep(totals), "peak": peak}
 
 
 def _start(metric: MetricLook, crews: Crews, ours: Array, theirs: Array) -> Stored:
@@ -65,6 +70,7 @@ def _start(metric: MetricLook, crews: Crews, ours: Array, theirs: Array) -> Stor
         "baseline_usual": memory.keep(usual[1]),
         "track": Track.begin(difference, np.zeros(difference.shape)).keep(),
         "totals": [[0.0, 0.0], [0.0, 0.0]],
+        "peak": 0.0,
     }
 
 
@@ -99,6 +105,11 @@ def _logs(side: Array, crew: blocks.Members, floor: float, usual: Array) -> Arra
     logs = _floored(side, floor)
     brought: Array = (blocks.averaged(logs, crew) if crew.names else logs) - (usual - usual.mean())[:, None]
     return brought
+
+
+def _peak(side: Array) -> float:
+    """The highest level of any node in any interval; a canary that never reached the floor is below it."""
+    return float(np.max(side, initial=0.0, where=np.isfinite(side)))
 
 
 def _any(side: Array) -> bool:

@@ -19,6 +19,7 @@ from domain.judges.evidence import Array
 
 BLOCKS: Final = 32
 TAIL: Final = 0.1  # the share of requests above the threshold that is fixed before the rollout
+FAR: Final = 0.01  # the same, of the far tail: few requests, counted one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,22 @@ def quantile(buckets: Array, bounds: Array, share: float) -> Array:
     low = edges[index]
     result: Array = np.exp(low + part * (edges[index + 1] - low))[..., 0]
     return result
+
+
+def far_tail(
+    canary: Array, baseline: Array, bounds: Array, threshold: Array, *, margin: float
+) -> tuple[Array, Array, Array, Array]:
+    """Requests above the far threshold and all requests, of canary and baseline, in matching variants.
+
+    The canary's threshold is larger by the margin, as in `latency`.
+    """
+    ours, theirs = variants(canary, baseline, axis=-3)
+    return (
+        share_above(ours, bounds, threshold * (1.0 + margin)),
+        share_above(theirs, bounds, threshold),
+        np.sum(ours, axis=-1),
+        np.sum(theirs, axis=-1),
+    )
 
 
 def latency(

@@ -71,13 +71,22 @@ class Side:
     baseline: float | None
 
 
-def finding(tracks: Sequence[Track], side: Side, crews: Crews, context: Context, tolerance: float) -> Finding:
+def finding(
+    tracks: Sequence[Track],
+    side: Side,
+    crews: Crews,
+    context: Context,
+    *,
+    tolerance: float,
+    beside: Sequence[Array] = (),
+) -> Finding:
     """What the tracks of one metric say together: the first one is what estimate and band are about.
 
-    Evidence for a regression is the average over the tracks; a certificate must hold in each.
+    Evidence for a regression is the average over the tracks (and over `beside`, further log evidence of the
+    same variants); a certificate must hold in each track.
     """
-    each = np.stack([track.stream.against(context.look, context.planned) for track in tracks])
-    against = np.logaddexp.reduce(each, axis=0) - np.log(len(tracks))
+    each = [track.stream.against(context.look, context.planned) for track in tracks]
+    against = averaged([*each, *beside])
     certified = np.min([track.stream.certified()[crews.baseline_variants].min() for track in tracks])
     loud, is_canary = crews.loud(against)
     main = tracks[0]
@@ -104,6 +113,12 @@ def finding(tracks: Sequence[Track], side: Side, crews: Crews, context: Context,
         loud_is_canary=is_canary,
         minutes=_missing(tracks, context, tolerance),
     )
+
+
+def averaged(evidence: Sequence[Array]) -> Array:
+    """The log of the mean of several e-values, given as logarithms."""
+    mean: Array = np.logaddexp.reduce(np.stack(evidence), axis=0) - np.log(len(evidence))
+    return mean
 
 
 def _missing(tracks: Sequence[Track], context: Context, tolerance: float) -> float | None:

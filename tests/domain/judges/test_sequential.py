@@ -202,6 +202,21 @@ def test_zero_errors_on_both_sides_pass_by_the_floor_and_not_before():
     assert "below the floor of 0.5 %" in many.reason
 
 
+def test_a_gauge_that_never_reaches_its_floor_passes_whatever_the_ratio():
+    spec = GAUGE.model_copy(update={"floor": 100.0})
+
+    def ask(level):
+        return one_look(
+            spec, Side(nodes=("a",), values=((level,) * 6,)), Side(nodes=("b",), values=((10.0,) * 6,))
+        )
+
+    below, state = judge(POLICY, None, ask(40.0))
+    assert below.outcome is Outcome.PASS
+    assert "below the floor" in below.reason
+    above, _ = judge(POLICY, state, ask(400.0).model_copy(update={"number": 2}))
+    assert above.outcome is not Outcome.PASS
+
+
 def test_errors_against_a_baseline_of_zero_need_no_division():
     canary = Side(nodes=("a",), values=((5.0,) * 6,), exposure=((100.0,) * 6,))
     baseline = Side(nodes=("b",), values=((0.0,) * 6,), exposure=((100.0,) * 6,))
