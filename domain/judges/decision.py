@@ -7,7 +7,7 @@ from domain.judges import words
 from domain.judges.context import Context
 from domain.judges.evidence import odds
 from domain.judges.findings import Finding
-from domain.metrics import Direction, MetricSpec
+from domain.metrics import Direction, MetricKind, MetricSpec
 
 RISING = math.log(4.0)  # evidence for a regression from which on nothing passes
 
@@ -134,10 +134,10 @@ def _success(spec: MetricSpec, finding: Finding, certificate: Certificate) -> st
         return f"{spec.name} {_at_most(spec, certificate.largest)} ({level}), within the tolerance of " + (
             _at_most(spec, spec.tolerance).removeprefix("at most ").removeprefix("at least ")
         )
-    ceiling = words.amount(certificate.ceiling, spec.unit)
-    return (
-        f"{spec.name} at most {ceiling} ({level}), below the floor of {words.amount(spec.floor, spec.unit)}"
-    )
+    ceiling, floor = (words.amount(value, spec.unit) for value in (certificate.ceiling, spec.floor))
+    if spec.kind in (MetricKind.RATIO, MetricKind.COUNTER):
+        return f"{spec.name} at most {ceiling} ({level}), below the floor of {floor}"
+    return f"{spec.name} never above {ceiling}, below the floor of {floor}"
 
 
 def _at_most(spec: MetricSpec, regression: float) -> str:
