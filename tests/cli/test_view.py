@@ -10,6 +10,7 @@ from cli.view import amount, duration, render
 from domain.analysis import Doubt, MetricVerdict, Outcome, Verdict
 from domain.deployment import Cause, CauseKind, Phase
 from domain.freeze import Freeze
+from domain.hooks import HookRun
 from tests.cli.frames import NOW, frame, plan
 
 
@@ -55,6 +56,30 @@ def test_a_waiting_gate_counts_votes_and_its_time_down():
     shown = frame(phase=Phase.WAITING_APPROVAL, step=4, gates=(gate,))
     assert "॥ WAITING APPROVAL 1/2 (14m 05s left → reject)" in line(drawn(shown), "rollout")
     assert "1/2 (13m 05s left" in line(drawn(shown, now=NOW + timedelta(minutes=1)), "rollout")
+
+
+def test_people_who_are_missing_and_hooks_that_wait_are_shown():
+    gate = FrameGate(
+        id="approval-d-1-promotion",
+        name="promotion",
+        approvals=1,
+        required=2,
+        expires_at=NOW + timedelta(minutes=14),
+        on_expiry="reject",
+        waits_for="1 × security",
+        escalated=True,
+        reminders=3,
+        delegations=({"delegator": "bob", "delegate": "zoe"},),
+        voided=({"voter": "cyd"},),
+    )
+    run = {"id": "x", "hook": "soak", "point": "after-wave", "wave": 1, "result": "waits"}
+    asked = HookRun.model_validate({**run, "message": "12 of 30 min", "link": "https://m.example.com/7"})
+    shown = drawn(frame(phase=Phase.WAITING_APPROVAL, gates=(gate,), hooks=(asked,)))
+    people = line(shown, "people")
+    assert "missing: 1 × security" in people
+    for words in ("escalated", "reminded 3×", "bob → zoe", "void, for the plan was changed: 1"):
+        assert words in people
+    assert "soak after-wave 1: 12 of 30 min https://m.example.com/7" in line(shown, "hooks")
 
 
 def test_why_shows_the_message_plan_artifact_and_signer():

@@ -6,6 +6,7 @@ workflow that has ended: one that still waits would prove nothing about what com
 """
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -20,10 +21,14 @@ from temporalio.worker import Worker
 
 from activities.supervision import TemporalSupervision
 from domain.analysis import Outcome
+from domain.approval import ApprovalInput, Subject
 from domain.arrival import SupersedeMode
+from domain.events import EventKind
+from domain.gate_rule import GateRule, SubjectKind
 from domain.messages import LaneInput, QueuedDeployment
 from domain.names import (
     CONTROL_QUEUE,
+    HOOK_QUEUE,
     NODE_QUEUE,
     SEARCH_ATTRIBUTES,
     analysis_id,
@@ -32,13 +37,14 @@ from domain.names import (
     lane_id,
     rollback_id,
 )
-from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
+from domain.policy import AnalysisRule, EnvironmentPolicy
 from domain.strategy import BlueGreen, Canary, Custom, Direct, Rolling
 from runtime.temporal import server_program, workflow_runner
 from tests.workflows import record_promotions
 from tests.workflows.tenants import record_tenants
 from tests.workflows.world import World
 from workflows import ALL_WORKFLOWS
+from workflows.approval import ApprovalWorkflow
 from workflows.lane import LaneWorkflow
 
 HISTORIES = Path(__file__).parent.parent / "histories"
@@ -97,7 +103,9 @@ async def lane(client: Client, case: str, world: World, *names: str) -> AsyncIte
         workflow_runner=workflow_runner(),
         identity=IDENTITY,
     )
-    async with control, Worker(client, task_queue=NODE_QUEUE, activities=everything, identity=IDENTITY):
+    nodes = Worker(client, task_queue=NODE_QUEUE, activities=everything, identity=IDENTITY)
+    hooks = Worker(client, task_queue=HOOK_QUEUE, activities=[world.call_hook], identity=IDENTITY)
+    async with control, nodes, hooks:
         handle = await client.start_workflow(
             LaneWorkflow.run,
             LaneInput(tenant="acme", environment=case),
@@ -127,6 +135,65 @@ async def vote(client: Client, world: World, deployment: str, decision: str) -> 
     gate_handle = client.get_workflow_handle(gate)
     await gate_handle.signal("approve", {"approver": "mallory", "token": "forged"})
     await gate_handle.signal(decision, {"approver": "bob", "token": token})
+
+
+MANAGERS = {"required": 1, "groups": [{"group": "managers"}], "expires_after": 600}
+ESCALATING = {"name": "board", "expires_after": 1, "on_expiry": "escalate", "escalation": MANAGERS}
+FIRST, CHANGED = "a" * 64, "b" * 64
+TOLD_ONLY = ("after-deployment", "before-rollback", "after-rollback")
+
+
+async def people(client: Client) -> None:
+    """A request that expires, is escalated, changed, and approved by somebody's delegate."""
+    world, gate = World(), approval_id("r-schema", "board")
+    request = ApprovalInput(
+        tenant="acme",
+        environment="production",
+        gate=gate,
+        rule=GateRule.model_validate({**ESCALATING, "required": 2}),
+        subject=Subject(kind=SubjectKind.SCHEMA, reference="orders", digest=FIRST, words="drop a column"),
+        requester="ana",
+    )
+    said = {"role": "approver", "gate": gate, "decision": "approve"}
+    given = {"id": "d1", "kind": "link", "delegator": "mia", "delegate": "zoe", "plan": CHANGED, **said}
+    cast = {"subject": "zoe", "on_behalf_of": "mia", "delegation": "d1", "plan": CHANGED, "token_id": "t2"}
+    managers = {"groups": ["managers"]}
+    control = Worker(
+        client,
+        task_queue=CONTROL_QUEUE,
+        workflows=ALL_WORKFLOWS,
+        activities=world.activities,
+        workflow_runner=workflow_runner(),
+        identity=IDENTITY,
+    )
+    async with control:
+        handle = await client.start_workflow(ApprovalWorkflow.run, request, id=gate, task_queue=CONTROL_QUEUE)
+        early = json.dumps({"subject": "bob", "plan": FIRST, "token_id": "t1", **said})
+        await handle.signal("approve", {"approver": "bob", "token": early})
+        await until(lambda: EventKind.GATE_ESCALATED in [entry.event for entry in world.entries])
+        await handle.signal("amended", {"digest": CHANGED, "actor": "cyd"})
+        await handle.signal("delegate", {"token": json.dumps({**given, **managers})})
+        await handle.signal("approve", {"token": json.dumps({**cast, **managers, **said})})
+        await handle.result()
+    await save(client, gate, "escalated-amended-delegated")
+
+
+async def hooked(client: Client) -> None:
+    """Every point of a deployment that turns back."""
+    points = ("before-deployment", "before-wave", "after-wave", *TOLD_ONLY)
+    call = {"kind": "http", "url": "https://hooks.example.com/"}
+    hooks = [
+        {"name": "h", "at": at, "call": call, "on_failure": "ignore" if at in TOLD_ONLY else "stop"}
+        for at in points
+    ]
+    hooks[0]["polled"] = True
+    policy = EnvironmentPolicy.model_validate({"analysis": QUICK.model_dump(), "hooks": hooks})
+    world = World(policy=policy, verdict=lambda look: Outcome.FAIL)
+    async with lane(client, "hooked", world, "d-hooked"):
+        await until(lambda: world.progress)
+        await client.get_workflow_handle(deployment_workflow_id("d-hooked")).result()
+    await save(client, deployment_workflow_id("d-hooked"), "hooked")
+    await save(client, rollback_id("d-hooked"), "hooked")
 
 
 async def record(client: Client) -> None:
@@ -252,6 +319,8 @@ async def main() -> None:
         identity=IDENTITY,
     ) as env:
         await record(env.client)
+        await people(env.client)
+        await hooked(env.client)
         await record_beside(env.client)
         await record_tenants(env.client)
         await record_promotions.record(env.client, save)
