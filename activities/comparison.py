@@ -90,8 +90,12 @@ def compare(look: Look, found: Found, memory: LookMemory | None, now: float) -> 
 
 
 def _old(request: AnalysisInput, samples: Samples) -> list[Sample]:
-    """What a node sampled under any release but the one that is judged."""
-    return [each for each in samples.samples if each.version != request.canary_version]
+    """What a node sampled under the release that it ran before the one that is judged.
+
+    Not under others: a release that was tried and taken back since is no picture of how things usually are.
+    """
+    others = [each for each in samples.samples if each.version != request.canary_version]
+    return [each for each in others if each.version == others[-1].version]
 
 
 def _history_seconds(request: AnalysisInput) -> float:

@@ -63,22 +63,22 @@ def rollout(stack: RunningStack, version: str) -> dict[str, Any]:
     return result
 
 
-def measure(stack: RunningStack, runs: int, taken: int) -> dict[str, list[dict[str, Any]]]:
-    """So many harmless rollouts and so many bad ones, under traffic."""
+def measure(stack: RunningStack, runs: int, kept: dict[str, list[dict[str, Any]]]) -> None:
+    """So many harmless rollouts and so many bad ones, under traffic; each pair is kept as it is done."""
     policy = EnvironmentPolicy(strategy=STRATEGY, analysis=RULE)
     stack.install_greeter(GOOD)
     stack.admin.put("/clusters/production/policy", policy.model_dump(mode="json"))
     good = build.trees(stack.directory, (GOOD,))[GOOD]
-    found: dict[str, list[dict[str, Any]]] = {"same": [], "bad": []}
     with stack.traffic():
         time.sleep(SETTLING)
-        for run in range(runs):
-            version = f"2.{1 + taken + run}.0"
+        for _ in range(runs):
+            version = f"2.{1 + len(kept['same'])}.0"
             tree = same_release_as(good, version, stack.work / f"tree-{version}")
             stack.releases[version] = stack.push(tree)
-            found["same"].append(rollout(stack, version))
-            found["bad"].append(rollout(stack, BAD))
-    return found
+            pair = {"same": rollout(stack, version), "bad": rollout(stack, BAD)}
+            for kind, result in pair.items():
+                kept[kind].append(result)
+            RAW.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def main() -> int:
@@ -94,13 +94,10 @@ def main() -> int:
         stack = RunningStack(directory)
         stack.push_greeter()
         until(lambda: len(stack.nodes()) == NODES)
-        found = measure(stack, options.runs, len(kept["same"]))
+        measure(stack, options.runs, kept)
         stack.close()
     finally:
         asyncio.run(end(directory))
-    for kind, results in found.items():
-        kept[kind].extend(results)
-    RAW.write_text(json.dumps(kept, indent=1) + "\n")
     passed = sum(each["phase"] == Phase.COMPLETED for each in kept["same"])
     caught = sum(each["outcome"] == "fail" for each in kept["bad"])
     print(

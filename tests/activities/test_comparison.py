@@ -205,11 +205,12 @@ def test_what_agents_do_not_remember_is_no_baseline():
         AnalysisRule(duration=600, interval=30, against="before")
 
 
-def test_an_earlier_attempt_at_the_same_release_is_no_history():
+@pytest.mark.parametrize("tried", [NEW, "1.5.0"])
+def test_a_release_that_was_tried_and_taken_back_is_no_history(tried):
     fleet = Fleet()
     for name in CANARY:
         fleet.samples[name] = [
-            each.model_copy(update={"version": NEW, "cpu_seconds": each.cpu_seconds * 9, "instance": "9:9"})
+            each.model_copy(update={"version": tried, "cpu_seconds": each.cpu_seconds * 9, "instance": "9:9"})
             if 300 <= each.at - fleet.skew[name] < 350
             else each
             for each in fleet.samples[name]
