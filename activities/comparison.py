@@ -11,12 +11,14 @@ from domain.increments import NodeIntervals, cut, silent
 from domain.judges.registry import judge
 from domain.judging import JudgedLook, LookMemory
 from domain.messages import AnalysisInput, Look
-from domain.metrics import JudgeLook
+from domain.metrics import JudgeLook, MetricLook
 from domain.wire import Sample, Samples
 
 OVERLAP: Final = 15.0  # seconds read again, so that the first increment of a look has its beginning
 HISTORY_INTERVALS: Final = 240
 HISTORY_SAMPLES: Final = 200_000  # over all nodes: what a first look may read to calibrate itself
+
+SOURCES: Final = "sources/"  # among the cursors; no node has such a name
 
 Found = Mapping[str, Samples | None]
 
@@ -52,14 +54,17 @@ def read_from(look: Look, memory: LookMemory | None, earliest: float) -> dict[st
     return {name: (cursors[name] - OVERLAP if name in cursors else earliest) - shift for name in names}
 
 
-def compare(look: Look, found: Found, memory: LookMemory | None, now: float) -> Compared:
+def compare(
+    look: Look, found: Found, memory: LookMemory | None, now: float, sources: Sequence[MetricLook] = ()
+) -> Compared:
     """Judge what is new.
 
     Args:
         look: the look.
         found: samples of every node of both groups.
         memory: what the last look left; None before the first.
-        now: seconds since the epoch, for people.
+        now: seconds since the epoch, for people; what `sources` were read up to.
+        sources: metrics that are not the agents'.
     """
     request, policy = look.analysis, look.analysis.rule.judge_policy()
     parts = interval_count(request.rule.interval)
@@ -84,6 +89,9 @@ def compare(look: Look, found: Found, memory: LookMemory | None, now: float) -> 
     else:
         groups = Groups(request.canary, request.baseline, nodes, nodes, past, past)
     asked = _judge_look(look, groups, now)
+    if sources:
+        asked = asked.model_copy(update={"metrics": (*asked.metrics, *sources)})
+        cursors[SOURCES] = now
     verdict, state = judge(policy, memory.state if memory else None, asked)
     kept = LookMemory(state=state, cursors=cursors)
     return Compared(verdict, JudgedLook(policy=policy, look=asked), kept)

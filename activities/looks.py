@@ -6,11 +6,14 @@ import time
 from temporalio import activity
 from typing_extensions import override
 
-from activities.comparison import Found, compare, read_from
+from activities.comparison import SOURCES, Found, compare, read_from
 from activities.heartbeats import beating
 from activities.node_samples import collect
 from activities.orders import Looks
+from activities.source_metrics import read_sources
 from clients.agent import AgentClient
+from clients.providers.http import ProviderHttp
+from domain.agent_metrics import interval_count
 from domain.analysis import Doubt, Outcome, Verdict
 from domain.judges import health
 from domain.messages import Look
@@ -24,8 +27,9 @@ CLOCK_SKEW = 300.0  # seconds that a node's clock may be behind ours; its own cl
 class AgentLooks(Looks):
     """Reads samples from agents; a silent node is missing evidence, never good news."""
 
-    def __init__(self, database: Database, agents: AgentClient) -> None:
+    def __init__(self, database: Database, agents: AgentClient, http: ProviderHttp) -> None:
         self._database = database
+        self._http = http
         self._agents = agents
 
     @activity.defn
@@ -43,7 +47,11 @@ class AgentLooks(Looks):
             memory = await analyses.memory(session, look)
         earliest = time.time() - look.seconds - CLOCK_SKEW
         found = await collect(self._agents, addresses, request.module, read_from(look, memory, earliest))
-        compared = await asyncio.to_thread(compare, look, found, memory, time.time())
+        now = time.time()
+        start = memory.cursors.get(SOURCES, now - look.seconds) if memory else now - look.seconds
+        parts = interval_count(request.rule.interval)
+        sources = await read_sources(self._http, request, start=start, end=now, parts=parts)
+        compared = await asyncio.to_thread(compare, look, found, memory, now, sources)
         async with self._database.transaction(request.tenant) as session:
             await analyses.save(session, look, compared.verdict, compared.judged, compared.memory)
         return compared.verdict

@@ -107,7 +107,7 @@ def node_activities(held: Holdings) -> Activities:
         nodes.settle,
         nodes.revert,
         nodes.verify_reverted,
-        AgentLooks(held.database, held.agents).look,
+        AgentLooks(held.database, held.agents, held.provider_http).look,
         measurements.measure,
         measurements.keep,
     )

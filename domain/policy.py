@@ -20,7 +20,7 @@ from domain.judging import JudgeName, JudgePolicy, MannWhitney, Thresholds
 from domain.metrics import MetricSpec
 from domain.names import EnvironmentName
 from domain.promotion import PromotionRule
-from domain.providers import ConditionCheck, named_once
+from domain.providers import ConditionCheck, PrometheusSource, named_once
 from domain.roles import Role
 from domain.strategy import Amount, BlueGreen, Canary, Direct, Rolling, Strategy
 
@@ -49,6 +49,7 @@ class AnalysisRule(Strict):
             that is down always holds: that says nothing about the release.
         health: the limits where nothing is left to compare with: on a first install, after a switch of all.
         early_pass: a pass ends the analysis at once, not at the end of its duration.
+        sources: further metrics of the judge's, from Prometheus.
         conditions: measured beside the judge's metrics; the worse of the two decides.
     """
 
@@ -67,6 +68,7 @@ class AnalysisRule(Strict):
     mann_whitney: MannWhitney = MannWhitney()
     weights: dict[str, float] = Field(default_factory=dict)
     early_pass: bool = False
+    sources: tuple[PrometheusSource, ...] = Field(default=(), max_length=20)
     conditions: tuple[ConditionCheck, ...] = Field(default=(), max_length=50)
 
     @model_validator(mode="after")
@@ -79,7 +81,11 @@ class AnalysisRule(Strict):
                 f"against: agents remember {AGENTS_REMEMBER:.0f} s, and duration, extensions and warm_up "
                 f"together need {self.clock_shift:.0f} s of the time before the change"
             )
+        sources = [source.spec.name for source in self.sources]
         names = [spec.name for spec in self.metrics]
+        twice = [name for place, name in enumerate(sources) if name in (*names, *sources[:place])]
+        if twice:
+            raise ValueError(f"sources: {twice[0]} occurs twice")
         if len(names) != len(dict.fromkeys(names)):
             raise ValueError("metrics: a name occurs twice")
         unknown = [name for name in names if name not in AGENT_METRIC_NAMES]

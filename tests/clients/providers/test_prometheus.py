@@ -8,10 +8,15 @@ from dataclasses import dataclass
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from activities.source_metrics import read_sources
 from clients.providers.http import ProviderHttp
 from clients.providers.prometheus import PrometheusClient
 from domain.errors import ProviderDown, ProviderRefused
+from domain.messages import AnalysisInput
+from domain.metrics import MetricKind, MetricSpec
+from domain.policy import AnalysisRule
 from domain.provider_settings import AllowedAddress, ProviderSettings
+from domain.providers import PrometheusSource
 from domain.series import ends, grown, histogram_side, plain_side
 from tests.clients.providers.prometheus_server import needs_prometheus, prometheus, target, wait_until
 from tests.conftest import free_port
@@ -85,7 +90,7 @@ async def test_a_bad_query_is_refused_and_no_outage(scene, client):
 
 async def test_histograms_become_disjoint_buckets_per_node(scene, client):
     """All that was observed is counted exactly once, whatever the interval it fell into."""
-    step = 1.5
+    step = 0.5
     at = ends(scene.began, scene.ended, step)
     series = await client.series(
         scene.address, "latency_seconds_bucket", start=at[0] - step, end=at[-1], step=step, timeout=5
@@ -125,3 +130,58 @@ async def test_a_server_that_is_gone_is_an_outage():
     async with ProviderHttp(ProviderSettings(addresses=(AllowedAddress(address=address),))) as http:
         with pytest.raises(ProviderDown):
             await PrometheusClient(http).value(address, "up", timeout=2)
+
+
+async def test_a_policys_sources_become_both_sides_of_a_look(scene):
+    spec = {"margin": 0, "tolerance": 1}
+    label = 'node=~"{{nodes}}"'
+    common = {"address": scene.address, "node_label": "node"}
+    rule = AnalysisRule(
+        sources=(
+            PrometheusSource(
+                spec=MetricSpec(name="failed", kind=MetricKind.RATIO, **spec),
+                query=f"sum by (node) (requests_total{{{label}}})",
+                exposure=f"sum by (node) (latency_seconds_count{{{label}}})",
+                **common,
+            ),
+            PrometheusSource(
+                spec=MetricSpec(name="answer", kind=MetricKind.LATENCY, **spec),
+                histogram=f"latency_seconds{{{label}}}",
+                **common,
+            ),
+            PrometheusSource(
+                spec=MetricSpec(name="load", kind=MetricKind.GAUGE, **spec),
+                query=f"load{{{label}}}",
+                **common,
+            ),
+            PrometheusSource(
+                spec=MetricSpec(name="gone", kind=MetricKind.GAUGE, **spec),
+                query="load",
+                address="http://127.0.0.1:1",
+            ),
+        )
+    )
+    request = AnalysisInput(
+        tenant="acme",
+        environment="qa",
+        deployment="d",
+        analysis="analysis-d-1",
+        wave=1,
+        module="greeter",
+        canary=NODES[:1],
+        baseline=NODES[1:],
+        canary_version="2.0.0",
+        rule=rule,
+        subject="greeter",
+    )
+    allowed = ProviderSettings(addresses=(AllowedAddress(address=scene.address),))
+    async with ProviderHttp(allowed) as http:
+        looks = await read_sources(http, request, start=scene.began, end=scene.ended, parts=2)
+    failed, answer, load, gone = looks
+    assert [sum(row) for row in (*failed.canary.values, *failed.baseline.values)] == [100, 110]
+    assert [sum(row) for row in failed.baseline.exposure] == [4]
+    assert answer.bounds == BOUNDS
+    assert [sum(column) for column in zip(*answer.canary.buckets[0], strict=True)] == [1, 2, 0, 1]
+    assert (load.canary.values, load.baseline.values) == (((1, 1),), ((2, 2),))
+    assert (load.canary.nodes, load.baseline.nodes) == (NODES[:1], NODES[1:])
+    assert "under no address" in gone.provider_down
