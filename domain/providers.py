@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
+import jsonpath
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
 from domain.base import Frozen, Strict
@@ -57,6 +58,14 @@ def _known(text: str) -> str:
     return text
 
 
+def _path(text: str) -> str:
+    try:
+        jsonpath.compile(text)
+    except jsonpath.JSONPathError as error:
+        raise ValueError(f"no JSONPath of RFC 9535: {error}") from error
+    return text
+
+
 Text = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(_known)]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/@]+(/\S*)?$", max_length=2000)]
 Timeout = Annotated[float, Field(gt=0, le=110)]
@@ -91,7 +100,7 @@ class WebProvider(Strict):
     headers: dict[str, str] = Field(default_factory=dict, max_length=50)
     body: Annotated[str, AfterValidator(_known)] | None = Field(default=None, max_length=100_000)
     json_body: JsonValue = None
-    json_path: str | None = Field(default=None, max_length=1000)
+    json_path: Annotated[str, AfterValidator(_path)] | None = Field(default=None, max_length=1000)
     timeout: Timeout = 10
 
     @model_validator(mode="after")

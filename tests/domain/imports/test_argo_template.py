@@ -84,6 +84,11 @@ def test_every_finding_is_named_at_once():
 @pytest.mark.parametrize(
     ("metric", "field", "reason"),
     [
+        (
+            {"provider": {"web": {"url": "http://a", "jsonPath": "{$.a[}"}}},
+            "spec.metrics[0].provider.web.jsonPath",
+            "no JSONPath",
+        ),
         ({"provider": {"datadog": {"query": "x"}}}, "spec.metrics[0].provider.datadog", "not here"),
         ({"provider": {"job": {"spec": {}}}}, "spec.metrics[0].provider.job", "Kubernetes Job"),
         ({"successCondition": "result matches 'x'"}, "spec.metrics[0].successCondition", "not understood"),
