@@ -55,7 +55,8 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     try:
         head = await reader.readuntil(b"\r\n\r\n")
         path = head.split()[1].decode()
-        healthy = not (Path(os.environ["HOTSWAP_DATA"]) / "sick").exists()
+        data = Path(os.environ["HOTSWAP_DATA"])
+        healthy = not ((data / "sick").exists() or (data / f"sick-{VERSION}").exists())
         text = f"{VERSION} {os.getpid()}"
         if path == "/metrics":
             text = EXPOSITION.format(served=served)
