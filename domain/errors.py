@@ -55,7 +55,7 @@ class LaneBusy(Conflict):
 
     code = "lane-busy"
 
-    def __init__(self, message: str, *, link: str) -> None:
+    def __init__(self, message: str, *, link: str = "") -> None:
         super().__init__(message, field="environment")
         self.link = link
 

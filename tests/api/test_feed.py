@@ -69,6 +69,5 @@ async def test_a_stream_ends_when_its_reader_may_not_read_any_more(
             answer = await reading
         await reader.aclose()
     assert answer.status_code == HTTPStatus.OK
-    assert "event: deployment.queued" in answer.text
     assert "event: authorization.ended" in answer.text
     assert "token-revoked" in answer.text

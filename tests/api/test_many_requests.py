@@ -19,7 +19,9 @@ from temporalio.worker import Worker
 from activities.errors import ErrorInterceptor
 from activities.origin import OriginInterceptor
 from activities.registry import Holdings, control_activities, node_activities
+from clients.hooks import HookCaller
 from clients.providers.http import ProviderHttp
+from domain.hook_settings import HookSettings
 from domain.names import CONTROL_QUEUE, NODE_QUEUE
 from domain.provider_settings import ProviderSettings
 from runtime.temporal import worker_tuning, workflow_runner
@@ -63,6 +65,7 @@ async def crowd(
             tokens=services.reader,
             provider_http=ProviderHttp(ProviderSettings()),
             providers=ProviderSettings(),
+            hooks=HookCaller(HookSettings()),
         )
         common: dict[str, Any] = {
             "interceptors": [ErrorInterceptor(), OriginInterceptor()],
@@ -204,6 +207,7 @@ def _end(deployment: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(deployment["finished_at"])
 
 
+@pytest.mark.races_long
 async def test_queue_runs_every_one_in_order_of_arrival(crowd: World) -> None:
     answers = await ask_many(crowd, "development", seed=1)
     assert {answer.status_code for answer in answers} == {202}
@@ -236,8 +240,10 @@ async def test_reject_refuses_all_but_those_that_found_the_lane_free(crowd: Worl
     ("environment", "ends"),
     [
         ("qa", {"completed", "superseded"}),
-        ("staging", {"completed", "superseded", "rolled-back-verified"}),
-        ("production", {"completed", "superseded"}),
+        pytest.param(
+            "staging", {"completed", "superseded", "rolled-back-verified"}, marks=pytest.mark.races_long
+        ),
+        pytest.param("production", {"completed", "superseded"}, marks=pytest.mark.races_long),
     ],
 )
 async def test_of_those_that_take_each_others_place_the_newest_stays(
@@ -259,6 +265,7 @@ async def test_of_those_that_take_each_others_place_the_newest_stays(
     assert set(await on_nodes(crowd, environment)) == {ended[-1]["version"]}
 
 
+@pytest.mark.races_long
 async def test_hotfixes_among_many_requests(crowd: World) -> None:
     earlier = {each["id"] for each in await all_of(crowd, "qa")}
     approver = asyncio.create_task(approve_hotfixes(crowd))

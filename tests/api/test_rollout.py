@@ -25,7 +25,7 @@ from tests.conftest import free_port
 from workflows import ALL_WORKFLOWS
 
 NODES = ("web-1", "web-2", "web-3")
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 @pytest_asyncio.fixture(scope="module")
