@@ -12,6 +12,7 @@ from domain.analysis import Verdict
 from domain.approval import DelegationTokenVerdict, PollRecord, VoteTokenVerdict
 from domain.freeze import Freeze
 from domain.freeze_orders import AdHocFreeze, FreezeQuestion, Thaw, ThawTokenVerdict
+from domain.guard import Breach, Returned
 from domain.hooks import HookOrder, HookOutcome
 from domain.measuring import Conclusion, Measured, MeasureOrder
 from domain.messages import (
@@ -233,3 +234,12 @@ class Supervision(ABC):
     @abstractmethod
     async def await_end(self, workflow_id: str) -> None:
         """Wait until the workflow is closed, however it ends; one that is not there has ended."""
+
+
+class Guards(ABC):
+    """What a guard does when its window is breached."""
+
+    @activity.defn
+    @abstractmethod
+    async def take_back(self, breach: Breach) -> Returned:
+        """Queue the deployment that takes the watched one back, once; or say why there is none."""

@@ -7,6 +7,7 @@ from typing import Any
 from temporalio.client import Client
 
 from activities.freezes import DatabaseFreezes
+from activities.guards import DatabaseGuards
 from activities.hooks import CalledHooks
 from activities.looks import AgentLooks
 from activities.measurements import ProviderMeasurements
@@ -63,6 +64,7 @@ def control_activities(held: Holdings) -> Activities:
         promotions.standing,
         promotions.withdraw_stage,
         records.quarantine,
+        DatabaseGuards(held.database).take_back,
         tokens.read_vote,
         tokens.read_delegation,
         tokens.read_command,

@@ -81,6 +81,11 @@ def background_id(deployment: str) -> str:
     return f"analysis-{deployment}-background"
 
 
+def guard_id(deployment: str) -> str:
+    """The workflow id of the guard that watches a completed deployment."""
+    return f"guard-{deployment}"
+
+
 def rollback_id(deployment: str) -> str:
     """The workflow id of the rollback that belongs to a deployment."""
     return f"rollback-{deployment}"

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from domain.attribution import IllBudget
 from domain.base import Frozen, essence
 from domain.gate_rule import GateRule
+from domain.guard import GuardRule
 from domain.hooks import OF_NODES, Boundary, HookRule, boundaries_after, boundaries_before
 from domain.names import EnvironmentName, NodeName, TenantId
 from domain.policy import AnalysisRule, Deadlines, FailureBudget, RollbackRule
@@ -118,6 +119,7 @@ class Plan(Frozen):
     deferred: tuple[NodeName, ...] = ()
     quarantined: tuple[NodeName, ...] = ()
     min_healthy: dict[str, int] = Field(default_factory=dict)
+    guard: GuardRule | None = None
     hooks: tuple[HookRule, ...] = ()
     unsigned_votes: bool
 

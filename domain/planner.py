@@ -103,6 +103,7 @@ def make_plan(
         deferred=left_out.deferred,
         quarantined=left_out.quarantined,
         min_healthy=_min_healthy(policy, nodes),
+        guard=policy.guard,
         hooks=policy.hooks,
         unsigned_votes=policy.unsigned_votes,
     )

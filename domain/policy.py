@@ -14,6 +14,7 @@ from domain.attribution import IllBudget
 from domain.availability import OfflineBudget
 from domain.base import Strict
 from domain.gate_rule import GateRule, SubjectKind, collision
+from domain.guard import GuardRule
 from domain.health import HealthLimits
 from domain.hooks import HookRule
 from domain.judging import JudgeName, JudgePolicy, MannWhitney, Thresholds
@@ -204,6 +205,7 @@ class EnvironmentPolicy(Strict):
         offline: how many nodes may be away when it begins.
         min_healthy: of the nodes of each zone so many (a number or a share) must be up besides those that
             are being changed; asked before each node starts. None does not ask.
+        guard: how the nodes are watched after completion, and what takes the release back then.
     """
 
     strategy: Strategy = Canary()
@@ -221,6 +223,7 @@ class EnvironmentPolicy(Strict):
     ill: IllBudget = IllBudget()
     offline: OfflineBudget = OfflineBudget()
     min_healthy: Amount | None = None
+    guard: GuardRule | None = None
     unsigned_votes: bool = False
     requires: EnvironmentName | None = None
     promotion: PromotionRule = PromotionRule()

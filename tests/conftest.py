@@ -7,6 +7,7 @@ import socket
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
@@ -108,17 +109,21 @@ async def temporal() -> AsyncIterator[WorkflowEnvironment]:
         yield environment
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
-    """Temporal's test server: timers pass at once. It lists no workflows and has no schedules.
-
-    One for each module: an activity that a failed test leaves under way keeps its server's time from passing.
-    """
+@asynccontextmanager
+async def time_skipping_server() -> AsyncIterator[WorkflowEnvironment]:
+    """Temporal's test server: timers pass at once. It lists no workflows and has no schedules."""
     async with await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=str(server_program("temporal-test-server")),
         data_converter=pydantic_data_converter,
     ) as environment:
         await ensure_search_attributes(environment.client)
+        yield environment
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """One for each module: an activity that a failed test leaves under way keeps its server's time."""
+    async with time_skipping_server() as environment:
         yield environment
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from workflows.analysis import CanaryAnalysisWorkflow
 from workflows.approval import ApprovalWorkflow
 from workflows.deployment import DeploymentWorkflow
+from workflows.guard import GuardWorkflow
 from workflows.lane import LaneWorkflow
 from workflows.release import ReleaseWorkflow
 from workflows.rollback import RollbackWorkflow
@@ -19,4 +20,5 @@ ALL_WORKFLOWS: Sequence[type] = (
     TenantWorkflow,
     TenantRemovalWorkflow,
     ReleaseWorkflow,
+    GuardWorkflow,
 )

@@ -29,6 +29,7 @@ from workflows.background import Background
 from workflows.causes import cause_of, code_of
 from workflows.controls import Commanded, Halted, Superseded
 from workflows.gates import pass_gate
+from workflows.guarding import open_guard
 from workflows.hooks import heed_hooks, tell_the_end
 from workflows.inbox import Inbox
 from workflows.judging import analyze
@@ -87,6 +88,7 @@ class DeploymentWorkflow(Commanded):
         except (asyncio.CancelledError, ActivityError, ChildWorkflowError) as error:
             return await self._turn_back(cause_of(error))
         await board.enter(Phase.COMPLETED, self._completed(plan))
+        await open_guard(self._rollout, plan)
         return DeploymentResult(phase=Phase.COMPLETED, quarantined=self._rollout.losses.quarantined)
 
     async def _make_plan(self) -> Plan:

@@ -25,6 +25,7 @@ from domain.approval import ApprovalInput, Subject
 from domain.arrival import SupersedeMode
 from domain.events import EventKind
 from domain.gate_rule import GateRule, SubjectKind
+from domain.guard import GuardRule
 from domain.messages import LaneInput, QueuedDeployment
 from domain.names import (
     CONTROL_QUEUE,
@@ -34,6 +35,7 @@ from domain.names import (
     analysis_id,
     approval_id,
     deployment_workflow_id,
+    guard_id,
     lane_id,
     rollback_id,
 )
@@ -66,6 +68,7 @@ LISTED = Custom.model_validate(
     }
 )
 IDENTITY = "recorder"
+GUARD_ENDS = (EventKind.GUARD_CLOSED, EventKind.GUARD_BREACHED)
 
 
 async def save(client: Client, workflow_id: str, case: str) -> None:
@@ -309,6 +312,19 @@ async def record_succession(client: Client) -> None:
         await save(client, deployment_workflow_id(second), f"after-{mode}")
 
 
+async def record_guards(client: Client) -> None:
+    """A guard that nothing happens to, and one that takes its release back."""
+    rule = GuardRule(seconds=1, interval=0.2, window=1, misses=1)
+    policy = EnvironmentPolicy(analysis=QUICK, guard=rule)
+    for case, outcome in (("quiet", Outcome.PASS), ("breached", Outcome.FAIL)):
+        world = World(policy=policy, strategy=Direct(), verdict=lambda _look, said=outcome: said)
+        async with lane(client, f"guard-{case}", world, f"d-{case}"):
+            await until(lambda world=world: any(each.event in GUARD_ENDS for each in world.progress))
+        await client.get_workflow_handle(guard_id(f"d-{case}")).result()
+        await save(client, guard_id(f"d-{case}"), case)
+        await save(client, deployment_workflow_id(f"d-{case}"), f"guard-{case}")
+
+
 async def main() -> None:
     """A server in memory, all scenarios, one file each."""
     keys = {"Keyword": SearchAttributeKey.for_keyword, "Int": SearchAttributeKey.for_int}
@@ -323,6 +339,7 @@ async def main() -> None:
         await hooked(env.client)
         await record_beside(env.client)
         await record_tenants(env.client)
+        await record_guards(env.client)
         await record_promotions.record(env.client, save)
         await asyncio.sleep(0.2)
 

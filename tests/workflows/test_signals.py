@@ -8,6 +8,7 @@ from temporalio.client import WorkflowExecutionStatus
 from domain.approval import ApprovalInput, Subject, SubjectKind
 from domain.deployment import Cause, CauseKind, Phase
 from domain.gate import GateResult
+from domain.guard import GuardInput, GuardRule
 from domain.messages import AnalysisInput, DeploymentInput, LaneInput, RollbackInput
 from domain.names import CONTROL_QUEUE
 from domain.policy import EnvironmentPolicy, GateRule, RollbackRule
@@ -21,6 +22,7 @@ from workflows import ALL_WORKFLOWS
 from workflows.analysis import CanaryAnalysisWorkflow
 from workflows.approval import ApprovalWorkflow
 from workflows.deployment import DeploymentWorkflow
+from workflows.guard import GuardWorkflow
 from workflows.lane import LaneWorkflow
 from workflows.release import ReleaseWorkflow
 from workflows.rollback import RollbackWorkflow
@@ -51,6 +53,15 @@ INPUTS = {
         canary_version="2.0.0",
         rule=ANALYSIS,
         subject="test",
+    ),
+    GuardWorkflow: lambda name: GuardInput(
+        **COMMON,
+        deployment=name,
+        module="greeter",
+        version="2.0.0",
+        nodes=("node-01",),
+        wave=1,
+        rule=GuardRule(seconds=3600),
     ),
     RollbackWorkflow: lambda name: RollbackInput(
         **COMMON,

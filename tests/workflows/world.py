@@ -23,6 +23,7 @@ from domain.events import EventKind
 from domain.freeze import Freeze, longest
 from domain.freeze_orders import AdHocFreeze, FreezeQuestion, Thaw, ThawClaims, ThawTokenVerdict
 from domain.gate import Claims, Decision, Refusal
+from domain.guard import Breach, Returned
 from domain.hooks import HookOrder, HookOutcome, HookResult
 from domain.measuring import Conclusion, Measured, MeasureOrder
 from domain.messages import (
@@ -99,6 +100,8 @@ class World:
     codes: bool = False
     ailing: tuple[str, ...] = ()
     quarantines: list[QuarantineOrder] = field(default_factory=list)
+    breaches: list[Breach] = field(default_factory=list)
+    replaced: bool = False
 
     def __post_init__(self) -> None:
         self.fleet = [
@@ -197,6 +200,25 @@ class World:
     @activity.defn(name="quarantine")
     async def quarantine(self, order: QuarantineOrder) -> None:
         self.quarantines.append(order)
+
+    @activity.defn(name="take_back")
+    async def take_back(self, breach: Breach) -> Returned:
+        """What is taken back is queued in the lane, as the store does it."""
+        self.breaches.append(breach)
+        if self.replaced:
+            return Returned(reason="left alone: deployment d-9 of greeter came later")
+        record = f"{breach.deployment}-guard"
+        self.queue.append(
+            QueuedDeployment(
+                deployment=record,
+                requester="guard",
+                module="greeter",
+                version="2.0.0",
+                strategy=self.strategy.kind,
+                rolls_back=breach.deployment,
+            )
+        )
+        return Returned(deployment=record)
 
     @activity.defn(name="rollback_targets")
     async def rollback_targets(self, request: RollbackInput) -> RollbackTargets:
@@ -387,6 +409,7 @@ class World:
             self.save_poll,
             self.rollback_targets,
             self.quarantine,
+            self.take_back,
             self.stage,
             self.activate,
             self.verify,
