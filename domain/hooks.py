@@ -137,7 +137,7 @@ class HookOrder(Frozen):
 
     def payload(self) -> dict[str, Any]:
         """The JSON that is sent."""
-        said = self.model_dump(mode="json", exclude={"rule"})
+        said = self.model_dump(mode="json", exclude={"rule": True})
         return {"id": self.id, "hook": self.rule.name, "point": self.rule.at, **said}
 
 
