@@ -19,6 +19,7 @@ import os
 import re
 import time
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Final
 
 import typer
@@ -97,6 +98,7 @@ class SigningKey:
         if self._watched is not None:
             self._watched.changed()
         self._key, self._id = key, key_id(key.public_key())
+        self._lock = Lock()  # a key and its id change together, for every thread
 
     @classmethod
     def load(cls, path: Path) -> "SigningKey":
@@ -109,10 +111,11 @@ class SigningKey:
 
     def present(self) -> tuple[str, Ed25519PrivateKey]:
         """The key and its id; a changed file is read again."""
-        if self._watched is not None and self._watched.changed():
-            self._key = _private(self._watched.path)
-            self._id = key_id(self._key.public_key())
-        return self._id, self._key
+        with self._lock:
+            if self._watched is not None and self._watched.changed():
+                self._key = _private(self._watched.path)
+                self._id = key_id(self._key.public_key())
+            return self._id, self._key
 
 
 class Keyring:
@@ -123,6 +126,7 @@ class Keyring:
         if self._watched is not None:
             self._watched.changed()
         self._keys = {key_id(key): key for key in keys}
+        self._lock = Lock()  # no thread looks a key up between the look at the file and its reading
 
     @classmethod
     def load(cls, path: Path) -> "Keyring":
@@ -135,13 +139,15 @@ class Keyring:
 
     def find(self, wanted: str) -> Ed25519PublicKey | None:
         """The key with this id. For an id that is not known, the file is looked at at once."""
-        self._refresh(at_once=wanted not in self._keys)
-        return self._keys.get(wanted)
+        with self._lock:
+            self._refresh(at_once=wanted not in self._keys)
+            return self._keys.get(wanted)
 
     def present(self) -> tuple[Ed25519PublicKey, ...]:
         """All keys that count now."""
-        self._refresh()
-        return tuple(self._keys.values())
+        with self._lock:
+            self._refresh()
+            return tuple(self._keys.values())
 
     def _refresh(self, *, at_once: bool = False) -> None:
         if self._watched is not None and self._watched.changed(at_once=at_once):
