@@ -2,13 +2,11 @@
 
 from typing import Final
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.deployment import Phase
 from domain.guard import Breach, Returned
 from store import deployments
-from store.tables import DeploymentRow
 
 REQUESTER: Final = "guard"
 
@@ -30,20 +28,16 @@ async def take_back(session: AsyncSession, breach: Breach) -> Returned:
         return Returned(deployment=record)
     if newest != breach.deployment or watched.phase is not Phase.COMPLETED:
         return Returned(reason=f"left alone: deployment {newest} of {module} came later")
-    known = await session.scalar(
-        select(DeploymentRow.id).where(DeploymentRow.tenant == breach.tenant, DeploymentRow.id == record)
+    await deployments.insert(
+        session,
+        breach.tenant,
+        deployment=record,
+        environment=breach.environment,
+        module=module,
+        version=watched.release.version,
+        requester=REQUESTER,
+        description=breach.reason,
+        rolls_back=breach.deployment,
+        hotfix=breach.reason,
     )
-    if known is None:
-        await deployments.insert(
-            session,
-            breach.tenant,
-            deployment=record,
-            environment=breach.environment,
-            module=module,
-            version=watched.release.version,
-            requester=REQUESTER,
-            description=breach.reason,
-            rolls_back=breach.deployment,
-            hotfix=breach.reason,
-        )
     return Returned(deployment=record)

@@ -4,6 +4,7 @@ import asyncio
 from http import HTTPStatus
 
 import pytest
+from fastapi import Request
 
 from api.routes import events
 from store import deployments
@@ -52,7 +53,14 @@ async def test_bad_queries_are_refused(world: World, query: dict[str, str]) -> N
 async def test_a_stream_ends_when_its_reader_may_not_read_any_more(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    allowed, ask = asyncio.Event(), events.still_allowed
+
+    async def asked(request: Request) -> None:
+        await ask(request)
+        allowed.set()
+
     monkeypatch.setattr(events, "ASK_EVERY", 0.0)
+    monkeypatch.setattr(events, "still_allowed", asked)
     await queued(world, "fed-2")
     async with world.asks("admin") as admin:
         body = {"username": "steve", "password": "Long-and-quite-unusual-83", "role": "viewer"}
@@ -62,12 +70,12 @@ async def test_a_stream_ends_when_its_reader_may_not_read_any_more(
         reader.headers["Authorization"] = f"Bearer {token}"
         reading = asyncio.create_task(reader.get("/deployments/fed-2/events"))
         async with asyncio.timeout(30):
-            while not any("/steve/" in name for name in world.app.state.standings._callers):
-                await asyncio.sleep(0.01)  # until the stream has been allowed to begin
+            await allowed.wait()  # the check before the first event: that one is on its way
         assert (await admin.patch("/users/steve", json={"disabled": True})).status_code == HTTPStatus.OK
         async with asyncio.timeout(30):
             answer = await reading
         await reader.aclose()
     assert answer.status_code == HTTPStatus.OK
+    assert "event: deployment.queued" in answer.text
     assert "event: authorization.ended" in answer.text
     assert "token-revoked" in answer.text
