@@ -2,9 +2,10 @@
 
 A node that cannot be reached, has no room or has lost a socket says nothing about the release: it is
 quarantined, by name and with its cause. Many such nodes at once are no sick nodes but a sick network or a
-sick site: then nothing is quarantined, and the rollout holds. A failure that could be either counts against
-the release, unless the node's module was ill already before the rollout touched it (the same fault on the
-control).
+sick site: then nothing is quarantined, and the rollout holds. A hook that failed is the operator's: hooks
+are the environment's, not the release's, whose own programs (smoke, reload) fail under codes of their own. A
+failure that could be either counts against the release, unless the node's module was ill already before the
+rollout touched it (the same fault on the control).
 """
 
 from collections.abc import Collection, Sequence
@@ -15,7 +16,14 @@ from pydantic import Field
 
 from domain.base import Frozen, Strict
 from domain.deployment import NodeFailure
-from domain.errors import DiskFull, Fenced, NodeUnreachable, NodeUntrusted, SocketUnavailable
+from domain.errors import (
+    DiskFull,
+    Fenced,
+    HookFailed,
+    NodeUnreachable,
+    NodeUntrusted,
+    SocketUnavailable,
+)
 
 
 class Blame(StrEnum):
@@ -34,6 +42,7 @@ _BY_CODE: Final = {
     DiskFull.code: Blame.NODE,
     SocketUnavailable.code: Blame.NODE,
     Fenced.code: Blame.OPERATOR,  # somebody else has ordered something newer of this module
+    HookFailed.code: Blame.OPERATOR,
 }
 _OF_THE_NETWORK: Final = (NodeUnreachable.code, NodeUntrusted.code)
 

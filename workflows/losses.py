@@ -1,11 +1,13 @@
 """Nodes that a rollout loses on its way: whose fault each is, and when they are too many."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from temporalio import workflow
 
 from domain.attribution import Attributed, Blame, attribute, of
 from domain.deployment import Cause, CauseKind, NodeFailure
+from domain.errors import HookFailed
 from domain.messages import NodesOutcome, QuarantineOrder
 from domain.names import NodeName
 from domain.plan import Plan
@@ -16,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.orders import Records
 
 SHOWN = 20  # failures that a message names
+HOOKS_APART: Final = "hooks-of-nodes-are-the-operators"  # before, they counted against the release
 
 
 class Losses:
@@ -33,7 +36,12 @@ class Losses:
 
     def look_at(self, plan: Plan, failures: Sequence[NodeFailure], executed: int) -> tuple[Attributed, ...]:
         """The failures of one operation, each put down to somebody."""
-        return attribute(failures, executed=executed, ailing=self.ailing, budget=plan.ill)
+        found = attribute(failures, executed=executed, ailing=self.ailing, budget=plan.ill)
+        if not any(map(_hooked, found)) or workflow.patched(HOOKS_APART):
+            return found
+        return tuple(
+            each.model_copy(update={"blame": Blame.RELEASE}) if _hooked(each) else each for each in found
+        )
 
     def gives_up(self, plan: Plan, failures: Sequence[NodeFailure], executed: int) -> bool:
         """Whether an operation under way need not go on: too much has failed, or there is an outage."""
@@ -83,5 +91,10 @@ class Losses:
         if plan.failures.exceeded(failed=bad, executed=earlier + told):
             return CauseKind.NODE_FAILURES
         if plan.ill.exceeded(ill=ill, planned=len(plan.nodes)):
-            return CauseKind.INFRASTRUCTURE
+            others = [each for each in everything.values() if each.blame is not Blame.RELEASE]
+            return CauseKind.HOOK if all(map(_hooked, others)) else CauseKind.INFRASTRUCTURE
         return None
+
+
+def _hooked(each: Attributed) -> bool:
+    return each.failure.code == HookFailed.code

@@ -9,10 +9,12 @@ from domain.deployment import NodeFailure
 from domain.errors import (
     DiskFull,
     Fenced,
+    HookFailed,
     ModuleNotReady,
     NodeUnreachable,
     ReadBackMismatch,
     SignatureRefused,
+    SmokeFailed,
 )
 
 BUDGET = IllBudget()
@@ -28,6 +30,9 @@ def failure(node: str, code: str) -> NodeFailure:
         (DiskFull.code, False, Blame.NODE),
         (NodeUnreachable.code, False, Blame.NODE),
         (Fenced.code, False, Blame.OPERATOR),
+        (HookFailed.code, False, Blame.OPERATOR),
+        (HookFailed.code, True, Blame.OPERATOR),
+        (SmokeFailed.code, False, Blame.RELEASE),
         (ModuleNotReady.code, False, Blame.RELEASE),
         (ReadBackMismatch.code, False, Blame.RELEASE),
         (SignatureRefused.code, False, Blame.RELEASE),

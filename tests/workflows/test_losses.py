@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from domain.attribution import IllBudget
 from domain.deployment import CauseKind, Phase
-from domain.errors import DiskFull, ModuleNotReady, NodeUnreachable
+from domain.errors import DiskFull, HookFailed, ModuleNotReady, NodeUnreachable
 from domain.events import EventKind
 from domain.policy import EnvironmentPolicy
 from domain.strategy import Direct, Rolling
@@ -60,6 +60,22 @@ async def test_too_many_sick_nodes_turn_the_rollout_back_without_blaming_the_rel
     async with stage(world_of(codes)) as scene:
         result = await (await scene.deploy()).result()
     assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.INFRASTRUCTURE)
+
+
+async def test_a_node_whose_hook_fails_is_left_out_and_is_not_quarantined(stage):
+    world = world_of({"node-02": HookFailed.code})
+    async with stage(world) as scene:
+        result = await (await scene.deploy()).result()
+    assert (result.phase, result.quarantined, world.quarantines) == (Phase.COMPLETED, (), [])
+    assert "lost: node-02" in world.progress[-1].message
+
+
+async def test_hooks_that_fail_on_too_many_nodes_turn_the_rollout_back_and_are_its_cause(stage):
+    codes = {f"node-{number:02}": HookFailed.code for number in (1, 5, 9, 13, 17)}
+    async with stage(world_of(codes)) as scene:
+        result = await (await scene.deploy()).result()
+    assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.HOOK)
+    assert "(operator)" in result.cause.message
 
 
 async def test_an_outage_holds_and_a_person_tries_again_when_it_is_over(stage):
