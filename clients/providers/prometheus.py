@@ -89,7 +89,7 @@ class PrometheusClient:
         step: float,
         timeout: float,  # noqa: ASYNC109 - handed on to the request
     ) -> tuple[Series, ...]:
-        """A query's values at start, start + step, … end.
+        """A query's values at start, start + step, … end; all are of whole milliseconds.
 
         Raises:
             ProviderDown, ProviderRefused: see `ProviderHttp.ask`.
@@ -98,7 +98,8 @@ class PrometheusClient:
             "query": query,
             "start": repr(start),
             "end": repr(end),
-            "step": repr(step),
+            # As a duration: of a number like 1.001 the server makes 1000 ms, because it cuts off, and drifts.
+            "step": f"{round(step * 1000)}ms",
             "timeout": f"{timeout}s",
         }
         data = (await self._answer(address, "query_range", form, timeout)).data

@@ -77,6 +77,14 @@ async def test_scalars_and_vectors(scene, client):
     assert math.isnan(nothing)
 
 
+async def test_a_step_of_odd_milliseconds_does_not_drift(scene, client):
+    start = 1_700_000_000.0
+    (found,) = await client.series(
+        scene.address, "vector(1)", start=start, end=start + 10 * 1.001, step=1.001, timeout=5
+    )
+    assert [round(at - start, 3) for at, _ in found.points] == [round(n * 1.001, 3) for n in range(11)]
+
+
 async def test_a_result_that_is_no_number_is_refused(scene, client):
     for query in ("load[1m]", '"text"'):
         with pytest.raises(ProviderRefused, match="neither scalar nor vector"):
@@ -90,7 +98,7 @@ async def test_a_bad_query_is_refused_and_no_outage(scene, client):
 
 async def test_histograms_become_disjoint_buckets_per_node(scene, client):
     """All that was observed is counted exactly once, whatever the interval it fell into."""
-    step = (scene.ended - scene.began) / 3
+    step = math.floor((scene.ended - scene.began) / 3 * 1000) / 1000
     at = ends(scene.began, scene.ended, step)
     series = await client.series(
         scene.address, "latency_seconds_bucket", start=at[0] - step, end=at[-1], step=step, timeout=5
