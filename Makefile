@@ -28,8 +28,9 @@ tools:
 demo: install
 	$(BIN)/hotswap demo
 
+# Two files at a time: half of what the tests do is to wait.
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-faults: install
 	$(BIN)/pytest -m "faults or faults_long" -rP tests/stack

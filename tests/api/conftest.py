@@ -180,6 +180,18 @@ async def new_world(
     await database.dispose()
 
 
+@pytest_asyncio.fixture(scope="module")
+async def own_world(
+    temporal: WorkflowEnvironment,
+    new_database: Callable[[], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[World]:
+    """One for a module that counts what there is: without nodes or a worker, in a namespace of its own."""
+    client = await new_namespace(temporal)
+    async with new_world(tmp_path_factory.mktemp("own"), new_database(), client) as made:
+        yield made
+
+
 @pytest_asyncio.fixture(scope="session")
 async def world(
     temporal: WorkflowEnvironment,

@@ -1,37 +1,28 @@
 """Arrivals through the front door: hotfix, override, stricter arrivals, who takes whose place."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import pytest
 import pytest_asyncio
-from temporalio.testing import WorkflowEnvironment
 
 from domain.deployment import Phase
 from domain.names import lane_id
 from domain.node import Node
 from store import lanes, nodes
 from tests.agent.nodes import Release
-from tests.api.conftest import TENANT, World, new_namespace, new_world
+from tests.api.conftest import TENANT, World
 from tests.api.test_deployments import enter, get, order, plan
 
 _names = (f"arriving-{number}" for number in itertools.count(1))
 
 
 @pytest_asyncio.fixture(scope="module")
-async def world(
-    temporal: WorkflowEnvironment,
-    new_database: Callable[[], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[World]:
+async def world(own_world: World) -> World:
     """One of its own: a node in development, and no worker."""
-    client = await new_namespace(temporal)
-    async with new_world(tmp_path_factory.mktemp("arrivals"), new_database(), client) as made:
-        async with made.services.database.transaction(TENANT) as session:
-            node = Node(name="dev-1", environment="development", address="https://127.0.0.1:1")
-            await nodes.register(session, TENANT, node)
-        yield made
+    async with own_world.services.database.transaction(TENANT) as session:
+        node = Node(name="dev-1", environment="development", address="https://127.0.0.1:1")
+        await nodes.register(session, TENANT, node)
+    return own_world
 
 
 @pytest_asyncio.fixture

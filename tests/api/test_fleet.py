@@ -41,22 +41,22 @@ async def cluster(world: World, environment: str) -> dict[str, Any]:
     return shown
 
 
-async def test_an_environment_is_healthy_when_its_nodes_report_that_they_are(world: World) -> None:
-    empty = await cluster(world, "staging")
+async def test_an_environment_is_healthy_when_its_nodes_report_that_they_are(own_world: World) -> None:
+    empty = await cluster(own_world, "staging")
     assert (empty["healthy"], empty["nodes_total"]) == (False, 0)
-    first = await register(world, "st-1", "staging")
+    first = await register(own_world, "st-1", "staging")
     assert first.status_code == 201
-    assert (await cluster(world, "staging"))["nodes"][0]["problems"] == ["it has never reported"]
+    assert (await cluster(own_world, "staging"))["nodes"][0]["problems"] == ["it has never reported"]
 
     report = REPORT.model_copy(update={"node": "st-1"})
-    assert (await beat(world, "st-1", first.json()["token"], report)).status_code == 204
-    well = await cluster(world, "staging")
+    assert (await beat(own_world, "st-1", first.json()["token"], report)).status_code == 204
+    well = await cluster(own_world, "staging")
     assert (well["healthy"], well["nodes_healthy"]) == (True, 1)
 
     sick = ModuleReport(module="greeter", state=ModuleState.RUNNING, healthy=False)
     ill = report.model_copy(update={"modules": (sick,)})
-    assert (await beat(world, "st-1", first.json()["token"], ill)).status_code == 204
-    assert not (await cluster(world, "staging"))["healthy"]
+    assert (await beat(own_world, "st-1", first.json()["token"], ill)).status_code == 204
+    assert not (await cluster(own_world, "staging"))["healthy"]
 
 
 async def test_only_the_nodes_own_latest_token_reports(world: World) -> None:

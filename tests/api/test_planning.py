@@ -1,17 +1,15 @@
 """Plans that cannot be: refused with the field and the reason, before anything is written."""
 
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from temporalio.testing import WorkflowEnvironment
 
 from domain.node import Node
 from domain.wire import ModuleReport, ModuleState, NodeReport
 from store import nodes
 from tests.agent.nodes import Release
-from tests.api.conftest import TENANT, World, new_namespace, new_world
+from tests.api.conftest import TENANT, World
 from tests.api.test_bad_input import check
 
 ENVIRONMENT = "development"
@@ -20,15 +18,9 @@ NEEDS = '[dependencies]\nplan-auth = "^1.2"\n'
 
 
 @pytest_asyncio.fixture(scope="module")
-async def world(
-    temporal: WorkflowEnvironment,
-    new_database: Callable[[], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[World]:
+async def world(own_world: World) -> World:
     """One whose nodes nobody else counts."""
-    client = await new_namespace(temporal)
-    async with new_world(tmp_path_factory.mktemp("planning"), new_database(), client) as own:
-        yield own
+    return own_world
 
 
 @pytest_asyncio.fixture(scope="module")

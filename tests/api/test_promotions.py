@@ -1,11 +1,9 @@
 """Promotions through the front door: what is refused, what is started, what is made good."""
 
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from temporalio.testing import WorkflowEnvironment
 
 from api.promotions import RELEASE_WORKFLOW, look_after
 from domain.deployment import Phase
@@ -15,24 +13,18 @@ from domain.promotion import OnFailure, PromotionStage
 from domain.promotion_messages import PromotionInput, StageOrder, StageRollback
 from store import nodes, promotion_queue, promotions
 from tests.agent.nodes import Release
-from tests.api.conftest import TENANT, World, new_namespace, new_world
+from tests.api.conftest import TENANT, World
 from tests.api.test_deployments import enter
 
 
 @pytest_asyncio.fixture(scope="module")
-async def everywhere(
-    temporal: WorkflowEnvironment,
-    new_database: Callable[[], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[World]:
+async def everywhere(own_world: World) -> World:
     """A world with a node in every environment but qa, and no worker."""
-    client = await new_namespace(temporal)
-    async with new_world(tmp_path_factory.mktemp("promotions"), new_database(), client) as world:
-        async with world.services.database.transaction(TENANT) as session:
-            for number, name in enumerate(("development", "staging", "production"), start=1):
-                node = Node(name=f"silent-{number}", environment=name, address=f"https://127.0.0.1:{number}")
-                await nodes.register(session, TENANT, node)
-        yield world
+    async with own_world.services.database.transaction(TENANT) as session:
+        for number, name in enumerate(("development", "staging", "production"), start=1):
+            node = Node(name=f"silent-{number}", environment=name, address=f"https://127.0.0.1:{number}")
+            await nodes.register(session, TENANT, node)
+    return own_world
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 from temporalio.client import Client, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.supervision import TemporalSupervision
 from domain.messages import DeploymentInput, DeploymentResult
 from domain.names import CONTROL_QUEUE, HOOK_QUEUE, NODE_QUEUE, deployment_workflow_id
-from runtime.temporal import ensure_search_attributes, server_program, workflow_runner
+from runtime.temporal import workflow_runner
+from tests.conftest import time_skipping_server
 from tests.workflows.world import World
 from workflows import ALL_WORKFLOWS
 from workflows.deployment import DeploymentWorkflow
@@ -94,12 +94,8 @@ def real_stage(temporal: WorkflowEnvironment) -> Opener:
 async def lane_stage() -> AsyncIterator[Opener]:
     """As `stage`, on a time-skipping server of the test's own.
 
-    A lane never ends, so tests terminate it, perhaps amid an activity; the server then counts that activity
-    as under way for ever and skips no more time.
+    A lane never ends, so tests terminate it, perhaps amid an activity. The server counts an activity that the
+    end of its workflow cuts off as under way for ever, and skips no more time.
     """
-    async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=str(server_program("temporal-test-server")),
-        data_converter=pydantic_data_converter,
-    ) as environment:
-        await ensure_search_attributes(environment.client)
+    async with time_skipping_server() as environment:
         yield opener(environment)

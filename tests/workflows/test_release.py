@@ -13,7 +13,6 @@ from domain.names import (
     CONTROL_QUEUE,
     approval_id,
     deployment_workflow_id,
-    lane_id,
     promotion_workflow_id,
 )
 from domain.policy import EnvironmentPolicy, GateRule
@@ -43,9 +42,15 @@ def environments(world: PromotionWorld) -> list[str]:
     return [stage.environment for stage in world.stages]
 
 
+@pytest.fixture
+def stage(lane_stage):
+    """Lanes go on when a promotion has ended, so every test has a server of its own."""
+    return lane_stage
+
+
 @asynccontextmanager
 async def promoted(stage, world: PromotionWorld):
-    """A promotion under way; at the end of the block its lanes have nothing more to do."""
+    """A promotion under way."""
     async with stage(world) as scene:
         world.client = scene.client
         name = f"p{uuid.uuid4().hex[:8]}"
@@ -56,18 +61,6 @@ async def promoted(stage, world: PromotionWorld):
             ReleaseWorkflow.run, request, id=promotion_workflow_id(name), task_queue=CONTROL_QUEUE
         )
         yield scene, handle, name
-        for environment in dict.fromkeys(world.where.values()):
-            await at_rest(scene.client.get_workflow_handle(lane_id("acme", environment)))
-
-
-async def at_rest(lane) -> None:
-    """A lane with work under way when the worker goes would hold the server's clock for every later test."""
-    async with asyncio.timeout(30):
-        while True:
-            seen = (await lane.describe()).raw_description
-            if not seen.pending_activities and not seen.HasField("pending_workflow_task"):
-                return
-            await asyncio.sleep(0.02)
 
 
 def failing_in(world: PromotionWorld, position: int) -> None:
