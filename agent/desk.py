@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Collection
 
 from agent.actions import Done, prepare
 from agent.drivers.base import Host
+from agent.faults import fault_of
 from agent.journal import raised
 from agent.module import Module
 from agent.records import Began, Ended, Order
-from domain.errors import Conflict, Fenced, HotswapError, NodeError
+from domain.errors import Conflict, Fenced, HotswapError
 from domain.names import ModuleName
 from domain.wire import Action, Fault, ModuleReport, Operation, OperationResult
 
@@ -156,7 +157,7 @@ async def _outcome(run: Callable[[], Awaitable[Done]]) -> tuple[Done, Fault | No
         return Done(changed=False), Fault(code=error.code, message=error.message)
     except OSError as error:
         _log.exception("an operation failed")
-        return Done(changed=False), Fault(code=NodeError.code, message=str(error))
+        return Done(changed=False), fault_of(error)
 
 
 def _same(order: Order, earlier: Order) -> None:

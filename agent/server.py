@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from agent.desk import Desk
 from agent.drivers.base import Host
+from agent.faults import fault_of
 from agent.identity import require_control_plane
 from agent.telemetry import traced
 from domain.errors import (
@@ -19,7 +20,6 @@ from domain.errors import (
     Forbidden,
     HotswapError,
     InvalidInput,
-    NodeError,
     NotFound,
     NotStaged,
     Unauthenticated,
@@ -137,7 +137,7 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
         return _json(Fault(code=error.code, message=error.message), status=status)
     except OSError as error:
-        return _json(Fault(code=NodeError.code, message=str(error)), status=500)
+        return _json(fault_of(error), status=500)
 
 
 def _json(model: BaseModel, status: int = 200) -> web.Response:

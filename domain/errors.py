@@ -153,7 +153,7 @@ class NodeUntrusted(NodeError):
 
 
 class DiskFull(NodeError):
-    """The release needs more space than the node has."""
+    """The release needs more space than the node has, or the disk took no more."""
 
     code = "disk-full"
 
