@@ -42,7 +42,9 @@ class FleetPlanning(Planning):
             quarantined = await quarantine.of_environment(session, request.tenant, request.environment)
             people = await groups.people(session, request.tenant)
             taken = await inheritance.inherited(session, request.tenant, request.deployment)
-        policy = policy.of_request(hotfix=wanted.hotfix, catch_up=wanted.catch_up)
+        policy = policy.of_request(
+            hotfix=wanted.hotfix, catch_up=wanted.catch_up, tested=release.manifest.tested_beside
+        )
         about = wanted_nodes(wanted, everybody, quarantined)
         async with beating():
             found = await survey(self._agents, about, request.module)

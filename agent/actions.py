@@ -119,10 +119,10 @@ async def _start(module: Module, _: Operation, release: ReleaseRef, current: Slo
     target = module.record.find(release)
     if target is None:
         raise NotStaged(f"{release} is not in a slot of this node")
-    if target == current:
-        raise Conflict(f"{release} is current already: it cannot run beside itself")
 
     async def run() -> Done:
+        if target == current:
+            return Done(changed=False)
         await _whole(module, target)
         driver = await module.driver(target.manifest.kind)
         return Done(changed=await driver.start(target))

@@ -161,6 +161,11 @@ class Manifest(Strict):
     resources: Resources = Resources()
     dependencies: dict[ModuleName, str] = Field(default_factory=dict, max_length=64)
 
+    @property
+    def tested_beside(self) -> bool:
+        """Whether it has a smoke test that can be run before the public is let in."""
+        return self.smoke is not None and (self.process is None or self.process.swap == "handover")
+
     # Checks that look at several fields hang on one of them, so that the error names it.
 
     @field_validator("process")

@@ -247,13 +247,17 @@ class EnvironmentPolicy(Strict):
             raise ValueError("preempt is for a declared hotfix, not for every request")
         return arrival
 
-    def of_request(self, *, hotfix: bool, catch_up: bool = False) -> "EnvironmentPolicy":
+    def of_request(
+        self, *, hotfix: bool, catch_up: bool = False, tested: bool = False
+    ) -> "EnvironmentPolicy":
         """What a deployment is planned by: a hotfix passes its own gate first; a catch-up passes none.
 
-        What a catch-up brings to single nodes was approved, judged and completed on the others before.
+        What a catch-up brings to single nodes was approved, judged and completed on the others before; but a
+        node may be what a `tested` release does not work on, so that it is tested there before it is let in.
         """
         if catch_up:
-            return self.model_copy(update={"gates": (), "strategy": Direct()})
+            strategy = BlueGreen(watch=0, keep=0) if tested else Direct()
+            return self.model_copy(update={"gates": (), "strategy": strategy})
         if not hotfix:
             return self
         return self.model_copy(update={"gates": (self.hotfix.gate, *self.gates)})

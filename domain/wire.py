@@ -35,8 +35,9 @@ class Action(StrEnum):
     verify: read back what runs; changes nothing.
     revert: make the given release current again, or, without one, remove the module.
     retire: delete the given release's slot, unless it is current.
-    start: run the staged release beside the current one, where the public does not reach it.
-    smoke: check the release that runs beside, as its manifest says; changes nothing.
+    start: run the staged release beside the current one, where the public does not reach it; the one that is
+        current runs already.
+    smoke: check the release that runs beside, or is current, as its manifest says; changes nothing.
     settle: end what runs beside the given release, which has to be current.
     """
 

@@ -1,7 +1,8 @@
 """Nodes that may lack what is current: deferred, joined, released from quarantine, or left out of an undo.
 
 They are brought straight to what is current when they report, by a deployment of their own through the lane;
-what came and went meanwhile is skipped.
+what came and went meanwhile is skipped. A node that was lost between a start beside and the end of what was
+replaced runs two releases: it is brought back to one by the same way.
 """
 
 import secrets
@@ -37,7 +38,7 @@ async def lanes_due(session: AsyncSession) -> list[OpenLane]:
 
 
 async def queue(session: AsyncSession, tenant: str, environment: str) -> tuple[str, ...]:
-    """Queue a deployment per module for the nodes that lack it; those that lack nothing are no longer due.
+    """Queue a deployment per module for the nodes that do not run it alone; the others are no longer due.
 
     While the lane is busy nothing is queued: what is current may be about to change.
 
@@ -59,7 +60,7 @@ async def queue(session: AsyncSession, tenant: str, environment: str) -> tuple[s
     running = await _reported(session, tenant, environment)
     made, lacking = [], set[str]()
     for module, version in await _current(session, tenant, environment):
-        nodes = [name for name, modules in running.items() if modules.get(module) != version]
+        nodes = [name for name, modules in running.items() if modules.get(module) != [version]]
         if nodes:
             made.append(await _insert(session, tenant, environment, (module, version), nodes))
             lacking.update(nodes)
@@ -70,8 +71,8 @@ async def queue(session: AsyncSession, tenant: str, environment: str) -> tuple[s
     return tuple(made)
 
 
-async def _reported(session: AsyncSession, tenant: str, environment: str) -> dict[str, dict[str, str]]:
-    """The due nodes that report, each with the version of every module that it runs."""
+async def _reported(session: AsyncSession, tenant: str, environment: str) -> dict[str, dict[str, list[str]]]:
+    """The due nodes that report, each with the version of every module that it runs, and what runs beside."""
     age = func.extract("epoch", func.now() - NodeRow.last_seen)
     rows = await session.execute(
         select(NodeRow.name, NodeRow.report)
@@ -86,7 +87,7 @@ async def _reported(session: AsyncSession, tenant: str, environment: str) -> dic
     )
     return {
         name: {
-            each.module: each.current.version
+            each.module: [each.current.version, *([each.beside.release.version] if each.beside else ())]
             for each in NodeReport.model_validate(report).modules
             if each.current is not None
         }

@@ -87,7 +87,7 @@ class Driver(Protocol):
         """
 
     async def smoke(self, target: Slot) -> None:
-        """Check `target`, which runs beside, as its manifest says.
+        """Check `target`, which runs beside or is current, as its manifest says.
 
         Raises:
             SmokeFailed: it fails a check.

@@ -73,6 +73,12 @@ class ProcessDriver:
 
     async def smoke(self, target: Slot) -> None:
         """See Driver. What a crash of the agent has taken along is started again first."""
+        await smoke_test(target, await self._way_to(target), self._host, self._directory)
+
+    async def _way_to(self, target: Slot) -> dict[str, str]:
+        """Where the release under test answers: beside, or where it is current already, in public."""
+        if self._supervisor is not None and self._supervisor.slot == target:
+            return self._processes.listeners.endpoints(process_of(target), self._processes.record)
         if self._second is None:
             await self.start(target)
         second = self._second
@@ -80,7 +86,7 @@ class ProcessDriver:
             raise Conflict(f"{target.release} does not run beside, something else does")
         if not second.instance.alive:
             raise SmokeFailed(f"{target.release} {second.instance.exited.result()}")
-        await smoke_test(target, second.entrance.endpoints, self._host, self._directory)
+        return dict(second.entrance.endpoints)
 
     async def settle(self) -> bool:
         """See Driver."""

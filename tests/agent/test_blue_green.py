@@ -101,6 +101,23 @@ async def test_settling_ends_blue_and_the_next_hand_overs_go_on(node: Node, rele
     assert traffic.failures == []
 
 
+async def test_what_is_current_already_goes_through_the_same_steps_untouched(
+    node: Node, releases: Releases
+) -> None:
+    """As for a node that was switched in an attempt before, and whose blue nobody has ended."""
+    blue, green = releases.program("1.0.0"), releases.program("2.0.0", smoke=HTTP_SMOKE)
+    await beside(node, blue, green)
+    await node.order(Action.ACTIVATE, green, keep=True)
+    before = await node.module()
+    assert before.beside.release == blue.ref
+    for action, keep in ((Action.START, False), (Action.SMOKE, False), (Action.ACTIVATE, True)):
+        result = await node.order(action, green, keep=keep)
+        assert (result.changed, result.report.process) == (False, before.process)
+    settled = (await node.order(Action.SETTLE, green)).report
+    assert mismatch(settled, green.ref) is None
+    assert running(node.directory) == [before.process.pid]
+
+
 async def test_reverting_before_the_switch_ends_green(node: Node, releases: Releases) -> None:
     blue, green = releases.program("1.0.0"), releases.program("2.0.0")
     endpoint = await beside(node, blue, green)
@@ -203,8 +220,6 @@ async def test_what_cannot_run_beside_is_refused(node: Node, releases: Releases)
     await node.install(blue)
     with pytest.raises(NotStaged):
         await node.order(Action.START, green)
-    with pytest.raises(Conflict, match="beside itself"):
-        await node.order(Action.START, blue)
     with pytest.raises(Conflict, match="not current"):
         await node.order(Action.SETTLE, green)
     await node.stage(green)

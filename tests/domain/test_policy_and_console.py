@@ -19,7 +19,7 @@ from domain.policy import (
 from domain.readback import mismatch
 from domain.release import Kind, ReleaseRef
 from domain.roles import Role
-from domain.strategy import Canary, Rolling
+from domain.strategy import BlueGreen, Canary, Direct, Rolling
 from domain.wire import ModuleReport, ModuleState, RunningProcess
 
 RELEASE = ReleaseRef(module="greeter", version="2.0.0", digest="a" * 64, tree="b" * 64)
@@ -48,6 +48,14 @@ def test_an_unknown_environment_gets_productions_rules():
     assert default_policy("whatever") == default_policy("production")
     assert default_policy("production").gates
     assert not default_policy("production").unsigned_votes
+
+
+@pytest.mark.parametrize(("tested", "strategy"), [(False, Direct()), (True, BlueGreen(watch=0, keep=0))])
+def test_a_catch_up_passes_no_gate_but_the_releases_own_test(tested, strategy):
+    policy = EnvironmentPolicy(gates=(GateRule(name="promotion"),)).of_request(
+        hotfix=False, catch_up=True, tested=tested
+    )
+    assert (policy.gates, policy.strategy) == ((), strategy)
 
 
 @pytest.mark.parametrize(

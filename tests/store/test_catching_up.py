@@ -7,7 +7,7 @@ from domain.events import EventKind
 from domain.messages import Progress
 from domain.outcomes import OutcomeKind
 from domain.release import ReleaseRef
-from domain.wire import ModuleReport, ModuleState, NodeReport
+from domain.wire import BesideReport, ModuleReport, ModuleState, NodeReport
 from store import catching_up, deployments, nodes
 from store.database import Database
 from store.records import NodeOutcome
@@ -32,8 +32,15 @@ async def phase(database: Database, deployment: str, *phases: Phase) -> None:
             )
 
 
-async def reports(database: Database, runs: ReleaseRef, *names: str) -> None:
-    module = ModuleReport(module=runs.module, state=ModuleState.RUNNING, current=runs)
+async def reports(
+    database: Database, runs: ReleaseRef, *names: str, beside: ReleaseRef | None = None
+) -> None:
+    module = ModuleReport(
+        module=runs.module,
+        state=ModuleState.RUNNING,
+        current=runs,
+        beside=BesideReport(release=beside) if beside is not None else None,
+    )
     for name in names:
         report = NodeReport(
             node=name,
@@ -90,6 +97,18 @@ async def test_only_the_node_that_was_left_out_is_due_and_is_brought_to_what_is_
     await reports(database, NEW, AWAY)
     assert await caught_up(database) == ()
     assert await due(database) == []
+
+
+async def test_a_node_that_was_switched_and_lost_before_what_it_ran_was_ended_is_caught_up_too(
+    database: Database,
+) -> None:
+    await nobody_is_due(database)
+    await completed(database)
+    await reports(database, NEW, AWAY, beside=OLD)
+    (made,) = await caught_up(database)
+    async with database.transaction(TENANT) as session:
+        assert (await deployments.request_of(session, TENANT, made)).only_nodes == (AWAY,)
+    await phase(database, made, Phase.PLANNING, Phase.ACTIVATING, Phase.COMPLETED)
 
 
 async def test_while_a_rollout_is_under_way_a_node_that_joined_is_left_as_it_is(database: Database) -> None:
