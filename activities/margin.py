@@ -7,7 +7,7 @@ from typing import Final
 from activities.freezes import present_freeze
 from activities.heartbeats import BatchProgress, beating
 from domain.deployment import NodeFailure
-from domain.errors import TooFewHealthy
+from domain.errors import TooFewHealthy, ZoneShort
 from domain.messages import NodesOrder, NodesOutcome
 from domain.names import NodeName
 from store import availability, rollouts
@@ -22,7 +22,7 @@ async def in_turn(database: Database, order: NodesOrder, change: Change) -> Node
     """Touch and change the nodes of a batch, as many at a time as the margin of their zones allows.
 
     In a freeze they are handed back untouched. Nodes that may not start within the order's deadline count as
-    failed; nothing was done to them.
+    failed; nothing was done to them, and it counts against the release only where the rollout may be why.
 
     Raises:
         Conflict: the deployment is rolling back, or has ended.
@@ -37,9 +37,7 @@ async def in_turn(database: Database, order: NodesOrder, change: Change) -> Node
     while waiting:
         part = await _admitted(database, order, waiting)
         if not part:
-            words = f"not started: too few healthy nodes in its zone for {order.deadline:g} s"
-            code = TooFewHealthy.code
-            failures += [NodeFailure(node=name, code=code, message=words) for name in waiting]
+            failures += await _not_started(database, order, waiting)
             break
         waiting = tuple(name for name in waiting if name not in part)
         outcome = await change(order.model_copy(update={"nodes": part}))
@@ -49,6 +47,18 @@ async def in_turn(database: Database, order: NodesOrder, change: Change) -> Node
             held = (*outcome.held, *waiting)
             return NodesOutcome(done=done, failures=tuple(failures), held=held, freeze=outcome.freeze)
     return NodesOutcome(done=done, failures=tuple(failures))
+
+
+async def _not_started(
+    database: Database, order: NodesOrder, waiting: tuple[NodeName, ...]
+) -> list[NodeFailure]:
+    async with database.transaction(order.tenant) as session:
+        spoilt = await availability.spoilt_by(session, order.tenant, order.deployment, waiting)
+    words = f"not started: too few healthy nodes in its zone for {order.deadline:g} s"
+    return [
+        NodeFailure(node=name, code=TooFewHealthy.code if name in spoilt else ZoneShort.code, message=words)
+        for name in waiting
+    ]
 
 
 async def _touch(database: Database, order: NodesOrder, part: tuple[NodeName, ...]) -> None:

@@ -2,7 +2,8 @@
 
 A node that cannot be reached, has no room or has lost a socket says nothing about the release: it is
 quarantined, by name and with its cause. Many such nodes at once are no sick nodes but a sick network or a
-sick site: then nothing is quarantined, and the rollout holds. A hook that failed is the operator's: hooks
+sick site: then nothing is quarantined, and the rollout holds; so it does where a zone could not spare a node,
+and not for the rollout's sake. A hook that failed is the operator's: hooks
 are the environment's, not the release's, whose own programs (smoke, reload) fail under codes of their own. A
 failure that could be either counts against the release, unless the node's module was ill already before the
 rollout touched it (the same fault on the control).
@@ -23,6 +24,7 @@ from domain.errors import (
     NodeUnreachable,
     NodeUntrusted,
     SocketUnavailable,
+    ZoneShort,
 )
 
 
@@ -43,6 +45,7 @@ _BY_CODE: Final = {
     SocketUnavailable.code: Blame.NODE,
     Fenced.code: Blame.OPERATOR,  # somebody else has ordered something newer of this module
     HookFailed.code: Blame.OPERATOR,
+    ZoneShort.code: Blame.INFRASTRUCTURE,
 }
 _OF_THE_NETWORK: Final = (NodeUnreachable.code, NodeUntrusted.code)
 

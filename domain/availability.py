@@ -24,11 +24,16 @@ class OfflineBudget(Strict):
 
 
 class Standing(Frozen):
-    """One node as its zone's margin counts it. `in_change` nodes count as down until they are read back."""
+    """One node as its zone's margin counts it.
+
+    `in_change` nodes count as down until they are read back; `touched` ones were changed by the rollout that
+    asks, or are being changed.
+    """
 
     zone: str
     healthy: bool
     in_change: bool
+    touched: bool = False
 
 
 def admitted(
@@ -50,3 +55,9 @@ def admitted(
             up[standing.zone] -= standing.healthy
             chosen.append(name)
     return tuple(chosen)
+
+
+def spoilt(waiting: Sequence[str], standings: Mapping[str, Standing]) -> tuple[str, ...]:
+    """The waiting nodes of zones where a node is ill that the rollout has changed: it may be the reason."""
+    zones = [each.zone for each in standings.values() if each.touched and not each.healthy]
+    return tuple(name for name in waiting if name in standings and standings[name].zone in zones)

@@ -189,9 +189,15 @@ class SmokeFailed(NodeError):
 
 
 class TooFewHealthy(NodeError):
-    """The node was not changed: its zone could not have spared it."""
+    """The node was not changed: its zone could not spare it, and has ill nodes that were changed before."""
 
     code = "too-few-healthy"
+
+
+class ZoneShort(NodeError):
+    """The node was not changed: its zone could not spare it, for no reason that the rollout gave."""
+
+    code = "zone-short"
 
 
 class HookFailed(NodeError):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Float, cast, extract, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from domain.availability import Standing, admitted
+from domain.availability import Standing, admitted, spoilt
 from domain.health import ailments
 from domain.outcomes import OutcomeKind
 from domain.wire import NodeReport
@@ -26,6 +26,21 @@ async def may_start(
     Raises:
         NotFound: no such deployment of this tenant.
     """
+    return admitted(wanted, await _standings(session, tenant, deployment), margin)
+
+
+async def spoilt_by(
+    session: AsyncSession, tenant: str, deployment: str, waiting: Sequence[str]
+) -> tuple[str, ...]:
+    """Those of the waiting nodes whose zone is short perhaps because of the deployment itself.
+
+    Raises:
+        NotFound: no such deployment of this tenant.
+    """
+    return spoilt(waiting, await _standings(session, tenant, deployment))
+
+
+async def _standings(session: AsyncSession, tenant: str, deployment: str) -> dict[str, Standing]:
     row = await locked_deployment(session, tenant, deployment)
     age = cast(extract("epoch", func.now() - NodeRow.last_seen), Float)
     found = await session.execute(
@@ -49,12 +64,12 @@ async def may_start(
             NodeRow.quarantine.is_(None),
         )
     )
-    standings = {
+    return {
         name: Standing(
             zone=zone or "",
             healthy=not ailments(NodeReport.model_validate(report) if report else None, seconds),
             in_change=touched is not None and outcome in _IN_CHANGE,
+            touched=touched is not None,
         )
         for name, zone, seconds, report, touched, outcome in found
     }
-    return admitted(wanted, standings, margin)

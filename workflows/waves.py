@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from temporalio import workflow
 
-from domain.attribution import Blame, of
+from domain.attribution import Attributed, Blame, of
 from domain.console import count
 from domain.deployment import Cause, CauseKind, NodeFailure, Phase
+from domain.errors import ZoneShort
 from domain.messages import NodesOutcome
 from domain.names import NodeName
 from domain.plan import Bake, Plan, Step
@@ -104,13 +105,20 @@ async def _lose(
         return ()
     await rollout.board.enter(
         Phase.HOLDING,
-        f"{count(len(away), 'node')} cannot be reached at once: an outage of the infrastructure",
+        _why_held(away),
         wave=wave,
         waiting_for="a person: promote to try again, or abort",
     )
     with rollout.deadline.held():
         await rollout.attend(workflow.wait_condition(lambda: False), skippable=True)
     return plan.wave(wave).nodes
+
+
+def _why_held(away: Sequence[Attributed]) -> str:
+    short = [each.failure.node for each in away if each.failure.code == ZoneShort.code]
+    if short:
+        return f"too few other nodes of their zones are up to start {', '.join(short[:SHOWN])}"
+    return f"{count(len(away), 'node')} cannot be reached at once: an outage of the infrastructure"
 
 
 async def bake(rollout: Rollout, plan: Plan, step: Bake) -> None:

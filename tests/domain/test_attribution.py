@@ -15,6 +15,8 @@ from domain.errors import (
     ReadBackMismatch,
     SignatureRefused,
     SmokeFailed,
+    TooFewHealthy,
+    ZoneShort,
 )
 
 BUDGET = IllBudget()
@@ -33,6 +35,8 @@ def failure(node: str, code: str) -> NodeFailure:
         (HookFailed.code, False, Blame.OPERATOR),
         (HookFailed.code, True, Blame.OPERATOR),
         (SmokeFailed.code, False, Blame.RELEASE),
+        (TooFewHealthy.code, False, Blame.RELEASE),
+        (ZoneShort.code, False, Blame.INFRASTRUCTURE),
         (ModuleNotReady.code, False, Blame.RELEASE),
         (ReadBackMismatch.code, False, Blame.RELEASE),
         (SignatureRefused.code, False, Blame.RELEASE),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.availability import OfflineBudget, Standing, admitted
+from domain.availability import OfflineBudget, Standing, admitted, spoilt
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,21 @@ def test_an_ill_node_takes_nothing_away_but_waits_while_the_zone_is_short():
 
 def test_a_node_that_a_crashed_attempt_has_begun_goes_on():
     assert admitted(["n1"], fleet(1, in_change=1), {"a": 1}) == ("n1",)
+
+
+@pytest.mark.parametrize(
+    ("touched", "healthy", "zone", "found"),
+    [
+        (True, False, "a", ("n1",)),
+        (True, True, "a", ()),
+        (False, False, "a", ()),
+        (True, False, "b", ()),
+    ],
+)
+def test_a_zone_is_spoilt_by_an_ill_node_of_it_that_the_rollout_has_changed(touched, healthy, zone, found):
+    there = Standing(zone=zone, healthy=healthy, in_change=False, touched=touched)
+    waiting = Standing(zone="a", healthy=True, in_change=False)
+    assert spoilt(["n1"], {"n0": there, "n1": waiting}) == found
 
 
 @given(

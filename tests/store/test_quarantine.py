@@ -104,3 +104,16 @@ async def test_a_silent_node_is_not_up(database: Database) -> None:
     zone_a = NODES[::3]  # node-01, 04, 07, 10
     assert await admitted(database, "node-01", least=2) == ()
     assert await admitted(database, *zone_a, least=1) == ("node-01", "node-04", "node-07")
+
+
+async def test_an_ill_node_spoils_its_zone_for_the_deployment_that_has_changed_it(database: Database) -> None:
+    await queue(database)
+    [first] = (await planned(database)).wave(1).nodes
+    await everybody_reports(database, first)
+    mates = [name for name in NODES[NODES.index(first) % 3 :: 3] if name != first]
+    for changed in (False, True):
+        async with database.transaction(TENANT) as session:
+            if changed:
+                await deployments.touch(session, TENANT, "d1", [first], 1)
+            found = await availability.spoilt_by(session, TENANT, "d1", NODES[1:])
+        assert set(found) - {first} == (set(mates) if changed else set())

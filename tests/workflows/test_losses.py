@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from domain.attribution import IllBudget
 from domain.deployment import CauseKind, Phase
-from domain.errors import DiskFull, HookFailed, ModuleNotReady, NodeUnreachable
+from domain.errors import DiskFull, HookFailed, ModuleNotReady, NodeUnreachable, ZoneShort
 from domain.events import EventKind
 from domain.policy import EnvironmentPolicy
 from domain.strategy import Direct, Rolling
@@ -92,6 +92,20 @@ async def test_an_outage_holds_and_a_person_tries_again_when_it_is_over(stage):
     assert result.phase is Phase.COMPLETED
     assert set(world.running.values()) == {"2.0.0"}
     assert any(each.event is EventKind.NODES_FAILED for each in world.progress)
+
+
+async def test_a_zone_that_cannot_spare_a_node_holds_until_a_person_tries_again(stage):
+    codes = {"node-02": ZoneShort.code}
+    world = world_of(codes, unsigned_votes=True)
+    async with stage(world) as scene:
+        handle = await scene.deploy()
+        await scene.until(lambda: Phase.HOLDING in world.phases)
+        assert "to start node-02" in world.progress[-1].message
+        codes.clear()
+        await handle.signal("promote", {"actor": "ana"})
+        result = await handle.result()
+    assert (result.phase, world.quarantines) == (Phase.COMPLETED, [])
+    assert set(world.running.values()) == {"2.0.0"}
 
 
 async def test_a_wave_without_a_node_left_is_no_success(stage):
