@@ -7,6 +7,7 @@ their time, then the process ends. Any number of these may run side by side.
 import asyncio
 import signal
 import sys
+from typing import Any
 
 from temporalio.worker import Worker
 
@@ -30,6 +31,38 @@ from workflows import ALL_WORKFLOWS
 RECORDS_AT_ONCE = 50
 BATCHES_AT_ONCE = 32
 HOOKS_AT_ONCE = 200
+
+
+def workers(held: Holdings) -> tuple[Worker, Worker, Worker]:
+    """The workers of the three queues: workflows with short activities, node operations, hooks."""
+    common: Any = {
+        "interceptors": [TelemetryInterceptor(), ErrorInterceptor(), OriginInterceptor()],
+        **worker_tuning(),
+    }
+    control = Worker(
+        held.client,
+        task_queue=CONTROL_QUEUE,
+        workflows=ALL_WORKFLOWS,
+        activities=control_activities(held),
+        workflow_runner=workflow_runner(),
+        max_concurrent_activities=RECORDS_AT_ONCE,
+        **common,
+    )
+    nodes = Worker(
+        held.client,
+        task_queue=NODE_QUEUE,
+        activities=node_activities(held),
+        max_concurrent_activities=BATCHES_AT_ONCE,
+        **common,
+    )
+    hooks = Worker(
+        held.client,
+        task_queue=HOOK_QUEUE,
+        activities=hook_activities(held),
+        max_concurrent_activities=HOOKS_AT_ONCE,
+        **common,
+    )
+    return control, nodes, hooks
 
 
 async def work(settings: WorkerSettings) -> None:
@@ -59,32 +92,7 @@ async def work(settings: WorkerSettings) -> None:
             provider_http=provider_http,
             providers=providers,
         )
-        control = Worker(
-            client,
-            task_queue=CONTROL_QUEUE,
-            workflows=ALL_WORKFLOWS,
-            activities=control_activities(held),
-            workflow_runner=workflow_runner(),
-            interceptors=[TelemetryInterceptor(), ErrorInterceptor(), OriginInterceptor()],
-            max_concurrent_activities=RECORDS_AT_ONCE,
-            **worker_tuning(),
-        )
-        nodes = Worker(
-            client,
-            task_queue=NODE_QUEUE,
-            activities=node_activities(held),
-            interceptors=[TelemetryInterceptor(), ErrorInterceptor(), OriginInterceptor()],
-            max_concurrent_activities=BATCHES_AT_ONCE,
-            **worker_tuning(),
-        )
-        hooks = Worker(
-            client,
-            task_queue=HOOK_QUEUE,
-            activities=hook_activities(held),
-            interceptors=[TelemetryInterceptor(), ErrorInterceptor(), OriginInterceptor()],
-            max_concurrent_activities=HOOKS_AT_ONCE,
-            **worker_tuning(),
-        )
+        control, nodes, hooks = workers(held)
         async with leave_cleanly(), control, nodes, hooks:
             await stop.wait()
     await database.dispose()

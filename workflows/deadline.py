@@ -37,7 +37,8 @@ class Deadline:
         try:
             yield
         finally:
-            if running:
+            # Where a worker ends, what it had in its cache is dropped outside of any workflow's time.
+            if running and workflow.in_workflow():
                 self._run()
 
     def _run(self) -> None:

@@ -14,21 +14,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
-from activities.errors import ErrorInterceptor
-from activities.origin import OriginInterceptor
-from activities.registry import Holdings, control_activities, node_activities
-from clients.hooks import HookCaller
-from clients.providers.http import ProviderHttp
-from domain.hook_settings import HookSettings
-from domain.names import CONTROL_QUEUE, NODE_QUEUE
-from domain.provider_settings import ProviderSettings
-from runtime.temporal import worker_tuning, workflow_runner
-from tests.agent.nodes import AgentProcess, write_config
 from tests.api.conftest import World, new_namespace, new_world
-from tests.conftest import free_port
-from workflows import ALL_WORKFLOWS
+from tests.api.working import Agents, at_work
 
 REQUESTS = 50
 PATIENCE = 240.0
@@ -56,64 +44,27 @@ async def crowd(
     directory = tmp_path_factory.mktemp("crowd")
     client = await new_namespace(temporal)
     async with new_world(directory, new_database(), client) as world:
-        services = world.services
-        held = Holdings(
-            client=client,
-            database=services.database,
-            agents=services.agents,
-            bundles=services.bundles,
-            tokens=services.reader,
-            provider_http=ProviderHttp(ProviderSettings()),
-            providers=ProviderSettings(),
-            hooks=HookCaller(HookSettings()),
-        )
-        common: dict[str, Any] = {
-            "interceptors": [ErrorInterceptor(), OriginInterceptor()],
-            **worker_tuning(),
-        }
-        control = Worker(
-            client,
-            task_queue=CONTROL_QUEUE,
-            workflows=ALL_WORKFLOWS,
-            activities=control_activities(held),
-            workflow_runner=workflow_runner(),
-            **common,
-        )
-        hands = Worker(client, task_queue=NODE_QUEUE, activities=node_activities(held), **common)
-        agents: list[AgentProcess] = []
+        agents = Agents(world, directory)
         try:
             for environment in PLACES:
-                await _settle_in(world, directory, agents, environment)
+                await _settle_in(world, agents, environment)
             for version in VERSIONS:
                 assert (await world.push(world.releases.files(version, module=MODULE))).status_code == 201
-            async with control, hands:
+            async with at_work(world, client):
                 yield world
         finally:
-            for agent in agents:
-                agent.kill()
+            agents.kill()
 
 
-async def _settle_in(
-    world: World,
-    directory: Any,
-    agents: list[AgentProcess],
-    environment: str,
-) -> None:
+async def _settle_in(world: World, agents: Agents, environment: str) -> None:
     count, policy = PLACES[environment]
     async with world.asks("admin") as admin:
         before = (await admin.get(f"/clusters/{environment}")).json()["policy"]
         changed = {**before, "gates": [], "requires": None, **policy}
         answer = await admin.put(f"/clusters/{environment}/policy", json=changed)
         assert answer.status_code == 200, answer.text
-        for number in range(count):
-            name = f"{environment}-{number}"
-            place = directory / name
-            place.mkdir()
-            config = write_config(place / "agent.toml", world.pki, port=free_port(), node=name)
-            agents.append(AgentProcess(config, world.services.agents))
-            node = await agents[-1].start()
-            body = {"name": name, "environment": environment, "address": node.address}
-            assert (await admin.post("/nodes", json=body)).status_code == 201
+    for number in range(count):
+        await agents.join(environment, f"{environment}-{number}")
 
 
 async def ask_many(

@@ -15,9 +15,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.policy import EnvironmentPolicy
 from domain.strategy import Rolling
-from tests.agent.nodes import AgentProcess, write_config
 from tests.api.conftest import World, new_namespace, new_world
-from tests.conftest import free_port
+from tests.api.working import Agents
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -54,25 +53,17 @@ async def two(
     """A world with one agent in development and one in staging, both of which bake for a while."""
     client = await new_namespace(temporal)
     async with new_world(tmp_path, new_database(), client) as world:
-        agents = {}
+        agents = Agents(world, tmp_path)
         try:
-            async with world.asks("admin") as admin:
-                for name in STAGES:
-                    (tmp_path / name).mkdir()
-                    config = write_config(
-                        tmp_path / name / "agent.toml", world.pki, port=free_port(), node=f"{name}-1"
-                    )
-                    agents[name] = AgentProcess(config, world.services.agents)
-                    node = await agents[name].start()
-                    body = {"name": f"{name}-1", "environment": name, "address": node.address}
-                    assert (await admin.post("/nodes", json=body)).status_code == 201
-                    policy = EnvironmentPolicy(strategy=Rolling(batch=1, bake=2)).model_dump(mode="json")
+            for name in STAGES:
+                await agents.join(name, f"{name}-1")
+                policy = EnvironmentPolicy(strategy=Rolling(batch=1, bake=2)).model_dump(mode="json")
+                async with world.asks("admin") as admin:
                     answer = await admin.put(f"/clusters/{name}/policy", json=policy)
-                    assert answer.status_code == 200, answer.text
+                assert answer.status_code == 200, answer.text
             yield world
         finally:
-            for agent in agents.values():
-                agent.kill()
+            agents.kill()
 
 
 async def until(world: World, promotion: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

@@ -8,21 +8,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
-from activities.errors import ErrorInterceptor
-from activities.origin import OriginInterceptor
-from activities.registry import Holdings, control_activities, node_activities
-from clients.hooks import HookCaller
-from clients.providers.http import ProviderHttp
-from domain.hook_settings import HookSettings
-from domain.names import CONTROL_QUEUE, NODE_QUEUE
-from domain.provider_settings import ProviderSettings
-from runtime.temporal import worker_tuning, workflow_runner
-from tests.agent.nodes import AgentProcess, Release, write_config
+from tests.agent.nodes import Release
 from tests.api.conftest import World, new_namespace, new_world
-from tests.conftest import free_port
-from workflows import ALL_WORKFLOWS
+from tests.api.working import Agents, at_work
 
 NODES = ("web-1", "web-2", "web-3")
 PATIENCE = 60.0
@@ -38,47 +27,14 @@ async def living(
     directory = tmp_path_factory.mktemp("living")
     client = await new_namespace(temporal)
     async with new_world(directory, new_database(), client) as world:
-        agents = [_agent(world, directory, name) for name in NODES]
-        services = world.services
-        held = Holdings(
-            client=client,
-            database=services.database,
-            agents=services.agents,
-            bundles=services.bundles,
-            tokens=services.reader,
-            hooks=HookCaller(HookSettings()),
-            provider_http=ProviderHttp(ProviderSettings()),
-            providers=ProviderSettings(),
-        )
-        common = {"interceptors": [ErrorInterceptor(), OriginInterceptor()], **worker_tuning()}
-        control = Worker(
-            client,
-            task_queue=CONTROL_QUEUE,
-            workflows=ALL_WORKFLOWS,
-            activities=control_activities(held),
-            workflow_runner=workflow_runner(),
-            **common,
-        )
-        hands = Worker(client, task_queue=NODE_QUEUE, activities=node_activities(held), **common)
+        agents = Agents(world, directory)
         try:
-            started = await asyncio.gather(*(agent.start() for agent in agents))
-            async with world.asks("admin") as admin:
-                for name, node in zip(NODES, started, strict=True):
-                    body = {"name": name, "environment": "development", "address": node.address}
-                    assert (await admin.post("/nodes", json=body)).status_code == 201
-            async with control, hands:
+            for name in NODES:
+                await agents.join("development", name)
+            async with at_work(world, client):
                 yield world
         finally:
-            for agent in agents:
-                agent.kill()
-
-
-def _agent(world: World, directory: Any, name: str) -> AgentProcess:
-    place = directory / name
-    place.mkdir()
-    return AgentProcess(
-        write_config(place / "agent.toml", world.pki, port=free_port(), node=name), world.services.agents
-    )
+            agents.kill()
 
 
 async def ended(world: World, deployment: str) -> dict[str, Any]:

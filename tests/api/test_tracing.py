@@ -13,23 +13,11 @@ import pytest
 import pytest_asyncio
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
-from activities.errors import ErrorInterceptor
-from activities.origin import OriginInterceptor
-from activities.registry import Holdings, control_activities, node_activities
-from activities.telemetry import TelemetryInterceptor
-from clients.hooks import HookCaller
-from clients.providers.http import ProviderHttp
-from domain.hook_settings import HookSettings
-from domain.names import CONTROL_QUEUE, NODE_QUEUE
-from domain.provider_settings import ProviderSettings
 from runtime.telemetry import start_tracing
-from runtime.temporal import connect, worker_tuning, workflow_runner
-from tests.agent.nodes import AgentProcess, write_config
+from runtime.temporal import connect
 from tests.api.conftest import World, new_namespace, new_world
-from tests.conftest import free_port
-from workflows import ALL_WORKFLOWS
+from tests.api.working import Agents, at_work
 
 PATIENCE = 60.0
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -104,46 +92,13 @@ async def traced(
     async with new_world(directory, new_database(), namespace) as world:
         client = await connect(world.services.settings)
         object.__setattr__(world.services, "temporal", client)  # as api.services opens it, with traces
-        config = write_config(
-            directory / "agent.toml",
-            world.pki,
-            port=free_port(),
-            node="web-1",
-            otlp_endpoint=collector.endpoint,
-        )
-        agent = AgentProcess(config, world.services.agents)
-        held = Holdings(
-            client=client,
-            database=world.services.database,
-            agents=world.services.agents,
-            bundles=world.services.bundles,
-            tokens=world.services.reader,
-            hooks=HookCaller(HookSettings()),
-            provider_http=ProviderHttp(ProviderSettings()),
-            providers=ProviderSettings(),
-        )
-        common = {
-            "interceptors": [TelemetryInterceptor(), ErrorInterceptor(), OriginInterceptor()],
-            **worker_tuning(),
-        }
-        control = Worker(
-            client,
-            task_queue=CONTROL_QUEUE,
-            workflows=ALL_WORKFLOWS,
-            activities=control_activities(held),
-            workflow_runner=workflow_runner(),
-            **common,
-        )
-        hands = Worker(client, task_queue=NODE_QUEUE, activities=node_activities(held), **common)
+        agents = Agents(world, directory)
         try:
-            started = await agent.start()
-            async with world.asks("admin") as admin:
-                body = {"name": "web-1", "environment": "development", "address": started.address}
-                assert (await admin.post("/nodes", json=body)).status_code == 201
-            async with control, hands:
-                yield Traced(world, collector, provider.force_flush, config.parent / "agent.log")
+            await agents.join("development", "web-1", otlp_endpoint=collector.endpoint)
+            async with at_work(world, client):
+                yield Traced(world, collector, provider.force_flush, directory / "web-1/agent.log")
         finally:
-            agent.kill()
+            agents.kill()
             provider.shutdown()
             collector.server.shutdown()
 

@@ -10,12 +10,11 @@ from domain.analysis import Outcome
 from domain.calendar import CalendarWindow, spans
 from domain.deployment import Phase
 from domain.freeze_orders import AdHocFreeze
-from domain.messages import LaneInput, QueuedDeployment
-from domain.names import CONTROL_QUEUE, lane_id
+from domain.messages import QueuedDeployment
 from domain.policy import Deadlines, EnvironmentPolicy
 from domain.strategy import Canary, Direct, Rolling
+from tests.workflows.lanes import ends, start_lane
 from tests.workflows.world import ANALYSIS, World
-from workflows.lane import LaneWorkflow
 
 PLAIN = EnvironmentPolicy(analysis=ANALYSIS)
 
@@ -177,21 +176,6 @@ def queued(deployment: str, **facts: object) -> QueuedDeployment:
     return QueuedDeployment(
         deployment=deployment, requester="ana", module="greeter", version="2.0.0", strategy="direct", **facts
     )
-
-
-async def start_lane(scene, environment: str):
-    return await scene.client.start_workflow(
-        LaneWorkflow.run,
-        LaneInput(tenant="acme", environment=environment),
-        id=lane_id("acme", environment),
-        task_queue=CONTROL_QUEUE,
-        start_signal="submit",
-        start_signal_args=[{}],
-    )
-
-
-def ends(world: World) -> dict[str, Phase]:
-    return {entry.deployment: entry.phase for entry in world.progress if entry.phase and entry.phase.terminal}
 
 
 async def test_a_queue_waits_for_the_end_of_a_freeze_and_then_starts_by_itself(lane_stage):

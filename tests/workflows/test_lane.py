@@ -7,12 +7,12 @@ import pytest
 
 from domain.deployment import CauseKind, Phase
 from domain.events import EventKind
-from domain.messages import LaneInput, Progress, QueuedDeployment
-from domain.names import CONTROL_QUEUE, deployment_workflow_id, lane_id
+from domain.messages import Progress, QueuedDeployment
+from domain.names import deployment_workflow_id, lane_id
 from domain.policy import EnvironmentPolicy
 from domain.strategy import Direct
+from tests.workflows.lanes import ends, start_lane
 from tests.workflows.world import ANALYSIS, World
-from workflows.lane import LaneWorkflow
 
 
 def queued(name: str, **facts: object) -> QueuedDeployment:
@@ -24,14 +24,7 @@ def queued(name: str, **facts: object) -> QueuedDeployment:
 async def submit(scene, environment: str, *names: str):
     for name in names:
         scene.world.queue.append(queued(name))
-        handle = await scene.client.start_workflow(
-            LaneWorkflow.run,
-            LaneInput(tenant="acme", environment=environment),
-            id=lane_id("acme", environment),
-            task_queue=CONTROL_QUEUE,
-            start_signal="submit",
-            start_signal_args=[{"deployment": name}],
-        )
+        handle = await start_lane(scene, environment, {"deployment": name})
     return handle
 
 
@@ -41,10 +34,6 @@ def direct_world(**facts: object) -> World:
 
 def names(count: int) -> list[str]:
     return [f"l-{uuid.uuid4().hex[:8]}" for _ in range(count)]
-
-
-def ends(world: World) -> dict[str, Phase]:
-    return {entry.deployment: entry.phase for entry in world.progress if entry.phase and entry.phase.terminal}
 
 
 @pytest.mark.finding("X6")

@@ -6,12 +6,12 @@ import uuid
 from domain.arrival import SupersedeMode
 from domain.deployment import CauseKind, Phase
 from domain.events import EventKind
-from domain.messages import LaneInput, Progress, QueuedDeployment
-from domain.names import CONTROL_QUEUE, approval_id, lane_id
+from domain.messages import Progress, QueuedDeployment
+from domain.names import approval_id
 from domain.policy import EnvironmentPolicy
 from domain.strategy import Rolling
+from tests.workflows.lanes import ends, start_lane
 from tests.workflows.world import ANALYSIS, World
-from workflows.lane import LaneWorkflow
 
 
 def names(count: int) -> list[str]:
@@ -30,21 +30,6 @@ def rolling_world(**facts: object) -> World:
         strategy=Rolling(batch=3, max_unavailable=1, bake=30),
         **facts,
     )
-
-
-async def start_lane(scene, environment: str):
-    return await scene.client.start_workflow(
-        LaneWorkflow.run,
-        LaneInput(tenant="acme", environment=environment),
-        id=lane_id("acme", environment),
-        task_queue=CONTROL_QUEUE,
-        start_signal="submit",
-        start_signal_args=[{}],
-    )
-
-
-def ends(world: World) -> dict[str, Phase]:
-    return {entry.deployment: entry.phase for entry in world.progress if entry.phase and entry.phase.terminal}
 
 
 def causes(world: World) -> dict[str, CauseKind]:

@@ -1,0 +1,64 @@
+"""What makes a world of the API's tests live: the product's workers, and real agents."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+
+from activities.registry import Holdings
+from clients.hooks import HookCaller
+from clients.providers.http import ProviderHttp
+from domain.hook_settings import HookSettings
+from domain.provider_settings import ProviderSettings
+from tests.agent.nodes import AgentProcess, write_config
+from tests.api.conftest import World
+from tests.conftest import free_port
+from worker import workers
+
+
+@asynccontextmanager
+async def at_work(world: World, client: Client) -> AsyncIterator[None]:
+    """The three workers, as worker.py starts them, that need no settings of hooks and providers."""
+    services, providers = world.services, ProviderSettings()
+    async with HookCaller(HookSettings()) as hook_caller, ProviderHttp(providers) as provider_http:
+        held = Holdings(
+            client=client,
+            database=services.database,
+            agents=services.agents,
+            bundles=services.bundles,
+            tokens=services.reader,
+            hooks=hook_caller,
+            provider_http=provider_http,
+            providers=providers,
+        )
+        control, nodes, hooks = workers(held)
+        async with control, nodes, hooks:
+            yield
+
+
+class Agents:
+    """Real agents that are ended together."""
+
+    def __init__(self, world: World, directory: Path) -> None:
+        self._world = world
+        self._directory = directory
+        self._processes: list[AgentProcess] = []
+
+    async def join(self, environment: str, name: str, **settings: Any) -> None:
+        """Start an agent and register its node."""
+        place = self._directory / name
+        place.mkdir()
+        config = write_config(place / "agent.toml", self._world.pki, port=free_port(), node=name, **settings)
+        self._processes.append(AgentProcess(config, self._world.services.agents))
+        node = await self._processes[-1].start()
+        body = {"name": name, "environment": environment, "address": node.address}
+        async with self._world.asks("admin") as admin:
+            answer = await admin.post("/nodes", json=body)
+        assert answer.status_code == 201, answer.text
+
+    def kill(self) -> None:
+        """End all of them."""
+        for process in self._processes:
+            process.kill()
