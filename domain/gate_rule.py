@@ -136,7 +136,7 @@ class GateRule(Quorum):
 
     Attributes:
         before_wave: the wave that must not start before the gate is passed; 1 is "before anything moves",
-            2 is "after the first wave has proved itself". A plan with fewer waves has no such gate.
+            2 is "after the first wave has proved itself". In a plan with fewer waves it is before the last.
         every_wave: a gate of its own before that wave and before each later one; the gates are named
             NAME-WAVE.
         exclude_requester: whoever asked for the deployment, or amended it, cannot approve it (four eyes).

@@ -8,6 +8,7 @@ from typing import Final
 from domain.background import with_background
 from domain.custom import compile_custom
 from domain.errors import PlanImpossible
+from domain.gate_rule import GateRule
 from domain.manifest import Manifest
 from domain.names import EnvironmentName, NodeName, TenantId
 from domain.node import Node
@@ -169,7 +170,10 @@ def _compile(
         case Custom():
             if any(step.step == "start" for step in strategy.steps):
                 _can_run_beside(manifest)
-            gates = _all_gates(policy, len(strategy.waves))
+            gates = {
+                wave: [Gate(wave=wave, rule=rule) for rule in rules]
+                for wave, rules in _all_gates(policy, len(strategy.waves)).items()
+            }
             return compile_custom(strategy, fleet.nodes, policy, gates, installed=fleet.installed)
         case Direct() | Canary() | Rolling():
             return _in_place(strategy, fleet, policy)
@@ -203,7 +207,7 @@ def _can_run_beside(manifest: Manifest | None) -> None:
 
 def _blue_green(strategy: BlueGreen, policy: EnvironmentPolicy) -> list[Step]:
     """One wave. What other plans ask people before their second wave, this one asks before the switch."""
-    early = _gates_before(1, 1, policy)
+    early = [Gate(wave=1, rule=gate) for rule in policy.gates if (gate := rule.before(1)) is not None]
     once = {"every_wave": False}
     late = [Gate(wave=1, rule=rule.model_copy(update=once)) for rule in policy.gates if rule.before_wave > 1]
     steps: list[Step] = [*early, Stage(wave=1), Start(wave=1), Smoke(wave=1), *late, Switch(wave=1)]
@@ -225,9 +229,10 @@ def _in_place(
     waves: list[list[Node]] = []
     steps: list[Step] = []
     slices = _slices(strategy, fleet.nodes)
+    gates = _all_gates(policy, len(slices))
     first_zone = zone_of(slices[0][0])
     for number, members in enumerate(slices, start=1):
-        steps.extend(_gates_before(number, len(waves) + 1, policy))
+        steps.extend(Gate(wave=len(waves) + 1, rule=rule) for rule in gates.get(number, ()))
         for part in _parts(strategy, members, fleet.nodes):
             waves.append(part)
             wave = len(waves)
@@ -284,15 +289,14 @@ def _slices(strategy: InPlace, ordered: Sequence[Node]) -> list[list[Node]]:
             return [wave for group in groups for wave in fill(group, size, limits)]
 
 
-def _gates_before(number: int, wave: int, policy: EnvironmentPolicy) -> list[Step]:
-    return [Gate(wave=wave, rule=gate) for rule in policy.gates if (gate := rule.before(number)) is not None]
+def _all_gates(policy: EnvironmentPolicy, slices: int) -> dict[int, list[GateRule]]:
+    """The policy's gates by the slice that they come before; one of a later slice comes before the last.
 
-
-def _all_gates(policy: EnvironmentPolicy, waves: int) -> dict[int, list[Gate]]:
-    """The policy's gates by the wave that they come before; one of a later wave comes before the last."""
-    found: dict[int, list[Gate]] = {}
+    So no choice of a strategy makes one fall away: before the only slice it asks before anything moves.
+    """
+    found: dict[int, list[GateRule]] = {}
     for rule in policy.gates:
-        gates = [(wave, gate) for wave in range(1, waves + 1) if (gate := rule.before(wave)) is not None]
-        for wave, gate in gates or [(waves, rule.model_copy(update={"every_wave": False}))]:
-            found.setdefault(wave, []).append(Gate(wave=wave, rule=gate))
+        own = [(number, gate) for number in range(1, slices + 1) if (gate := rule.before(number)) is not None]
+        for number, gate in own or [(slices, rule.model_copy(update={"every_wave": False}))]:
+            found.setdefault(number, []).append(gate)
     return found

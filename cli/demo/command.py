@@ -60,12 +60,12 @@ def _tell(stack: StackDirectory, began: float) -> Report:
     admin_target = stack_target(stack.client)
     with ApiClient(admin_target, cache=token_cache()) as admin:
         setting.clear_lane(admin)
-        setting.set_policy(admin)
         people = {
             name: setting.user(admin, stack, name, role)
             for name, role in ((setting.DEPLOYER, Role.DEPLOYER), (setting.APPROVER, Role.APPROVER))
         }
     with (
+        ApiClient(admin_target, cache=token_cache()) as admin,
         ApiClient(people[setting.DEPLOYER], cache=token_cache()) as deployer,
         ApiClient(people[setting.APPROVER], cache=token_cache()) as approver,
     ):
@@ -73,7 +73,9 @@ def _tell(stack: StackDirectory, began: float) -> Report:
         console.print(f"built, signed, pushed: {', '.join(str(release) for release in releases.values())}")
 
         _headline(f"{setting.MODULE} {OLD}: a direct rollout to all nodes")
-        deploy(deployer, OLD, strategy="direct", expected=0)
+        setting.set_policy(admin, setting.SETTING_UP)
+        deploy(deployer, OLD, expected=0)
+        setting.set_policy(admin, setting.POLICY)
         endpoints = readback.endpoints(deployer)
         with traffic(endpoints, stack.root / "demo") as sender:
             sender.wait_for(len(endpoints))

@@ -16,7 +16,7 @@ from domain.gate_rule import GateRule
 from domain.policy import AnalysisRule, EnvironmentPolicy
 from domain.release import ReleaseRef
 from domain.roles import Role
-from domain.strategy import Canary
+from domain.strategy import Canary, Direct
 from runtime import files
 from runtime.embedded.directory import StackDirectory
 
@@ -26,6 +26,8 @@ DEPLOYER, APPROVER = "demo-deployer", "demo-approver"
 
 CLEARING = 60.0  # seconds for the rollback of an earlier demo
 
+# While the environment is set up: a first release for all nodes, and nobody to ask.
+SETTING_UP = EnvironmentPolicy(strategy=Direct())
 # Short enough for a demo of minutes. In doubt it turns back: nobody may be there to ask.
 POLICY = EnvironmentPolicy(
     strategy=Canary(shares=(10, 30, 50, 100), bake=5),
@@ -101,6 +103,6 @@ def clear_lane(admin: ApiClient) -> None:
             raise CommandFailed(f"deployment {each['id']} does not end: {last.deployment['message']}")
 
 
-def set_policy(admin: ApiClient) -> None:
-    """Give the environment the demo's policy."""
-    admin.put(f"/clusters/{ENVIRONMENT}/policy", POLICY.model_dump(mode="json"))
+def set_policy(admin: ApiClient, policy: EnvironmentPolicy) -> None:
+    """Give the environment this policy."""
+    admin.put(f"/clusters/{ENVIRONMENT}/policy", policy.model_dump(mode="json"))

@@ -15,9 +15,12 @@ from domain.plan import Analyze, Bake, Gate, Plan, batches
 from domain.planner import make_plan
 from domain.policy import EnvironmentPolicy, GateRule, default_policy
 from domain.release import ReleaseRef
-from domain.strategy import Canary, Direct, Rolling, resolve
+from domain.steps import CHANGES
+from domain.strategy import BlueGreen, Canary, Custom, Direct, Rolling, resolve
 
 RELEASE = ReleaseRef(module="greeter", version="2.0.0", digest="a" * 64, tree="b" * 64)
+
+IN_PLACE = ("stage", "activate", "verify")
 
 
 def fleet(count: int, zones: int = 3) -> list[Node]:
@@ -46,6 +49,16 @@ def plan_for(count: int, *, strategy=None, policy=None, running: str | None = "1
     )
 
 
+def in_place_waves(count: int) -> Custom:
+    """A list that activates so many waves and names no gate."""
+    steps = [{"step": step, "wave": wave} for wave in range(1, count + 1) for step in IN_PLACE]
+    return Custom.model_validate({"kind": "custom", "waves": [*[1] * (count - 1), "rest"], "steps": steps})
+
+
+def gates_of(plan: Plan) -> list[tuple[int, str]]:
+    return [(place, step.rule.name) for place, step in enumerate(plan.steps) if isinstance(step, Gate)]
+
+
 def test_a_canary_of_ten_nodes_grows_by_the_default_shares():
     plan = plan_for(10)
     assert [len(wave.nodes) for wave in plan.waves] == [1, 2, 2, 5]
@@ -62,9 +75,45 @@ def test_the_steps_read_like_the_runbook():
     ]
 
 
-def test_direct_is_one_wave_without_gate_or_wait():
-    plan = plan_for(10, strategy=Direct())
+def test_direct_is_one_wave_that_waits_for_nothing_but_the_policys_gates():
+    plan = plan_for(10, strategy=Direct(), policy=EnvironmentPolicy())
     assert [step.kind for step in plan.steps] == ["stage", "activate", "verify"]
+    gated = plan_for(10, strategy=Direct())
+    assert [(step.kind, step.wave) for step in gated.steps[:2]] == [("gate", 1), ("stage", 1)]
+
+
+def test_a_gate_of_a_later_wave_holds_the_last_wave_of_a_shorter_plan():
+    rules = (GateRule(name="late", before_wave=5), GateRule(name="each", before_wave=3, every_wave=True))
+    plan = plan_for(10, strategy=Canary(shares=(20, 100)), policy=EnvironmentPolicy(gates=rules))
+    gates = [(step.wave, step.rule.name) for step in plan.steps if isinstance(step, Gate)]
+    assert gates == [(2, "late"), (2, "each")]
+    assert [step.kind for step in plan.steps if step.wave == 2][:3] == ["gate", "gate", "stage"]
+
+
+ANY_STRATEGY = st.one_of(
+    st.builds(Direct, max_unavailable=st.none() | st.integers(1, 4)),
+    st.builds(Rolling, batch=st.integers(1, 30), max_unavailable=st.integers(1, 9), by_zone=st.booleans()),
+    st.sets(st.integers(1, 99), max_size=4).map(lambda shares: Canary(shares=(*sorted(shares), 100))),
+    st.just(BlueGreen()),
+    st.integers(1, 3).map(in_place_waves),
+)
+RULES = st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=1, max_size=3)
+
+
+@given(count=st.integers(3, 30), strategy=ANY_STRATEGY, rules=RULES, running=st.sampled_from([None, "1.0.0"]))
+@settings(max_examples=100, deadline=None)
+def test_no_strategy_makes_a_gate_of_the_policy_fall_away(count, strategy, rules, running):
+    gates = tuple(
+        GateRule(name=f"g{index}", before_wave=wave, every_wave=every)
+        for index, (wave, every) in enumerate(rules)
+    )
+    plan = plan_for(count, strategy=strategy, policy=EnvironmentPolicy(gates=gates), running=running)
+    changes = {step.wave: place for place, step in enumerate(plan.steps) if step.kind in CHANGES}
+    for rule in gates:
+        named = (rule.name, *(f"{rule.name}-{wave}" for wave in range(1, len(changes) + 1)))
+        held = [place for place, gate in gates_of(plan) if gate in named]
+        assert held, f"{rule.name} is in no place"
+        assert min(held) < changes[len(plan.waves)], "nothing is left to hold"
 
 
 def test_a_first_install_runs_the_steps_too_judged_by_its_own_health():

@@ -48,7 +48,7 @@ def test_an_order_that_can_be_has_nothing_to_name():
 
 
 def test_a_plan_in_disorder_cannot_be_built():
-    plan = plan_for(3, strategy=Direct())
+    plan = plan_for(3, strategy=Direct(), policy=EnvironmentPolicy())
     broken = plan.model_dump() | {"steps": plan.model_dump()["steps"][1:]}
     with pytest.raises(ValidationError, match="step 1: activate of wave 1 comes before its stage"):
         Plan.model_validate(broken)

@@ -174,7 +174,7 @@ def analysis_fails(scene: Scene, strategy: Strategy) -> None:
 def gate_rejected(scene: Scene, strategy: Strategy) -> None:
     """People say no, after the first wave, before the switch, or before anything."""
     early = isinstance(strategy, Direct)
-    scene.prepare(GateRule(name="promotion", before_wave=1) if early else GATE)
+    scene.prepare(GATE)
     deployment = scene.order("good", strategy)
     gate = scene.stack.gate(deployment)
     scene.stack.approver.post(f"/approvals/{gate}/reject", {"comment": "not today"})

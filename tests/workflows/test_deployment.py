@@ -43,10 +43,15 @@ async def test_a_canary_with_an_approval_reaches_every_node(stage):
     assert scene.world.phases[-2:] == [Phase.VERIFYING, Phase.COMPLETED]
 
 
-async def test_direct_changes_all_nodes_in_one_wave(stage):
+async def test_direct_changes_all_nodes_in_one_wave_behind_the_policys_gate(stage):
     async with stage(World(strategy=Direct())) as scene:
-        result = await (await scene.deploy()).result()
+        handle = await scene.deploy("d-direct")
+        await scene.until(lambda: scene.world.polls)
+        assert scene.world.orders == []
+        await vote(scene, "d-direct")
+        result = await handle.result()
     assert result.phase is Phase.COMPLETED
+    assert len(scene.world.touched) == 10
     assert scene.world.looks == []
 
 
