@@ -14,6 +14,7 @@ from domain.errors import (
     NotFound,
     SignatureRefused,
     Unauthenticated,
+    WrongTenant,
 )
 from domain.tenancy import QuotaExceeded
 
@@ -26,6 +27,7 @@ FINAL: Final = (
     NotFound,
     SignatureRefused,
     Unauthenticated,
+    WrongTenant,
 )
 
 

@@ -46,7 +46,9 @@ class AgentLooks(Looks):
             addresses = await nodes.addresses(session, request.tenant, (*request.canary, *request.baseline))
             memory = await analyses.memory(session, look)
         earliest = time.time() - look.seconds - CLOCK_SKEW
-        found = await collect(self._agents, addresses, request.module, read_from(look, memory, earliest))
+        found = await collect(
+            self._agents.of(request.tenant), addresses, request.module, read_from(look, memory, earliest)
+        )
         now = time.time()
         start = memory.cursors.get(SOURCES, now - look.seconds) if memory else now - look.seconds
         parts = interval_count(request.rule.interval)
@@ -61,7 +63,7 @@ class AgentLooks(Looks):
         async with self._database.transaction(request.tenant) as session:
             addresses = await nodes.addresses(session, request.tenant, request.canary)
         since = dict.fromkeys(request.canary, time.time() - look.seconds - CLOCK_SKEW)
-        found = await collect(self._agents, addresses, request.module, since)
+        found = await collect(self._agents.of(request.tenant), addresses, request.module, since)
         verdict = await asyncio.to_thread(_judge_health, look, found)
         async with self._database.transaction(request.tenant) as session:
             await analyses.save(session, look, verdict)

@@ -125,7 +125,8 @@ class ProviderMeasurements(Measurements):
         seconds = request.rule.interval
         since = time.time() - seconds - CLOCK_SKEW
         try:
-            found = await self._agents.samples(address, request.module, since=since, deadline=READ_DEADLINE)
+            agents = self._agents.of(request.tenant)
+            found = await agents.samples(address, request.module, since=since, deadline=READ_DEADLINE)
         except NodeError as error:
             activity.logger.warning("no samples from %s: %s", name, error)
             return NodeWindow(node=name)

@@ -87,7 +87,8 @@ class AgentNodes(Nodes):
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.STAGE, signature=stored.signature_base64)
             bundle = self._bundles.path_of(order.release.digest)
-            return (await self._agents.stage(address, operation, bundle, deadline=order.deadline)).report
+            agents = self._agents.of(order.tenant)
+            return (await agents.stage(address, operation, bundle, deadline=order.deadline)).report
 
         return await self._batch(order, OutcomeKind.STAGED, drive, freezable=order)
 
@@ -96,7 +97,7 @@ class AgentNodes(Nodes):
     async def activate(self, order: NodesOrder) -> NodesOutcome:
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.ACTIVATE)
-            return (await self._agents.operate(address, operation, deadline=order.deadline)).report
+            return await self._operate(order, address, operation)
 
         return await self._in_turn(order, OutcomeKind.ACTIVATED, self._hooked(order, drive))
 
@@ -105,7 +106,7 @@ class AgentNodes(Nodes):
     async def verify(self, order: NodesOrder) -> NodesOutcome:
         async def drive(node: str, address: str) -> ModuleReport:
             return await self._read_back(
-                address, order.release.module, order.release, order.deadline, beside=order.beside
+                order, address, order.release.module, order.release, beside=order.beside
             )
 
         return await self._batch(order, OutcomeKind.VERIFIED, drive)
@@ -115,7 +116,7 @@ class AgentNodes(Nodes):
     async def start(self, order: NodesOrder) -> NodesOutcome:
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.START)
-            return (await self._agents.operate(address, operation, deadline=order.deadline)).report
+            return await self._operate(order, address, operation)
 
         return await self._in_turn(order, OutcomeKind.STARTED, drive)
 
@@ -124,7 +125,7 @@ class AgentNodes(Nodes):
     async def smoke(self, order: NodesOrder) -> NodesOutcome:
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.SMOKE)
-            return (await self._agents.operate(address, operation, deadline=order.deadline)).report
+            return await self._operate(order, address, operation)
 
         return await self._batch(order, OutcomeKind.STARTED, drive)
 
@@ -133,7 +134,7 @@ class AgentNodes(Nodes):
     async def switch(self, order: NodesOrder) -> NodesOutcome:
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.ACTIVATE, keep=True)
-            return (await self._agents.operate(address, operation, deadline=order.deadline)).report
+            return await self._operate(order, address, operation)
 
         return await self._in_turn(order, OutcomeKind.ACTIVATED, self._hooked(order, drive))
 
@@ -142,8 +143,8 @@ class AgentNodes(Nodes):
     async def settle(self, order: NodesOrder) -> NodesOutcome:
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _operation(order, node, Action.SETTLE)
-            await self._agents.operate(address, operation, deadline=order.deadline)
-            return await self._read_back(address, order.release.module, order.release, order.deadline)
+            await self._operate(order, address, operation)
+            return await self._read_back(order, address, order.release.module, order.release)
 
         return await self._batch(order, OutcomeKind.VERIFIED, drive, freezable=order)
 
@@ -155,11 +156,11 @@ class AgentNodes(Nodes):
         async def drive(node: str, address: str) -> ModuleReport:
             operation = _revert_operation(order, node, prior[node])
             try:
-                return (await self._agents.operate(address, operation, deadline=order.deadline)).report
+                return await self._operate(order, address, operation)
             except NotStaged:
                 await self._stage_again(order, node, address, prior[node])
                 again = operation.model_copy(update={"id": f"{operation.id}:staged"})
-                return (await self._agents.operate(address, again, deadline=order.deadline)).report
+                return await self._operate(order, address, again)
 
         return await self._batch(order, OutcomeKind.REVERTED, drive)
 
@@ -169,7 +170,7 @@ class AgentNodes(Nodes):
         prior = await self._prior(order)
 
         async def drive(node: str, address: str) -> ModuleReport:
-            return await self._read_back(address, order.module, prior[node], order.deadline)
+            return await self._read_back(order, address, order.module, prior[node])
 
         return await self._batch(order, OutcomeKind.REVERT_VERIFIED, drive)
 
@@ -260,16 +261,23 @@ class AgentNodes(Nodes):
         async with self._database.transaction(order.tenant) as session:
             await rollouts.record_outcomes(session, order.tenant, order.deployment, outcomes)
 
+    async def _operate(
+        self, order: NodesOrder | RevertOrder, address: str, operation: Operation
+    ) -> ModuleReport:
+        agents = self._agents.of(order.tenant)
+        return (await agents.operate(address, operation, deadline=order.deadline)).report
+
     async def _read_back(
         self,
+        order: NodesOrder | RevertOrder,
         address: str,
         module: ModuleName,
         expected: ReleaseRef | None,
-        deadline: float,
         *,
         beside: bool = False,
     ) -> ModuleReport:
-        report = await self._agents.module(address, module, deadline=deadline)
+        agents = self._agents.of(order.tenant)
+        report = await agents.module(address, module, deadline=order.deadline)
         difference = mismatch(report, expected, beside=beside)
         if difference is not None:
             raise ReadBackMismatch(difference)
@@ -294,7 +302,7 @@ class AgentNodes(Nodes):
             release=release,
             signature=stored.signature_base64,
         )
-        await self._agents.stage(
+        await self._agents.of(order.tenant).stage(
             address, operation, self._bundles.path_of(release.digest), deadline=order.deadline
         )
 

@@ -47,7 +47,7 @@ class FleetPlanning(Planning):
         )
         about = wanted_nodes(wanted, everybody, quarantined)
         async with beating():
-            found = await survey(self._agents, about, request.module)
+            found = await survey(self._agents.of(request.tenant), about, request.module)
         fleet = present_nodes(about, found, policy)
         await self._check_dependencies(request, release.manifest, found.running)
         prior = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from clients.agent import AgentClient
-from domain.errors import NodeUnreachable, PlanImpossible
+from domain.errors import NodeUnreachable, PlanImpossible, WrongTenant
 from domain.health import module_ailments
 from domain.names import ModuleName, NodeName
 from domain.node import Node
@@ -40,6 +40,8 @@ async def survey(agents: AgentClient, fleet: Sequence[Node], module: ModuleName)
             except NodeUnreachable:
                 found.silent.append(node.name)
                 return
+            except WrongTenant as error:
+                raise WrongTenant(f"{node.name} at {node.address}: {error.message}") from error
         found.running[node.name] = {each.module: each.current for each in report.modules if each.current}
         if any(module_ailments(each) for each in report.modules if each.module == module):
             found.ailing.append(node.name)

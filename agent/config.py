@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from domain.base import Strict
 from domain.errors import InvalidInput
-from domain.names import NodeName
+from domain.names import NodeName, TenantId
 
 Listen = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}$")]
 Period = Annotated[float, Field(gt=0, le=3600)]
@@ -19,13 +19,15 @@ class AgentConfig(Strict):
 
     Attributes:
         node: this node's name.
+        tenant: the one that it belongs to; nobody else's requests are answered.
         listen: where the agent's own API answers, "host:port"; port 0 picks a free one.
         directory: everything that the agent keeps; one agent at a time.
         bind_address: the address that module sockets are bound to.
         tls_ca: PEM file of the CA whose clients may connect.
         tls_certificate: PEM file of the agent's own certificate.
         tls_key: PEM file of its key.
-        trust: PEM file (or directory) of the roots that bundles must be signed under.
+        trust: PEM file (or directory) of the roots that bundles must be signed under: the tenant's. Read anew
+            for each bundle; nothing that comes over the network changes it.
         control_plane: base URL for heartbeats; none are sent without it.
         token_file: holds the bearer token for heartbeats; read anew for each.
         heartbeat_seconds: mean time between heartbeats.
@@ -36,6 +38,7 @@ class AgentConfig(Strict):
     """
 
     node: NodeName
+    tenant: TenantId = "default"
     listen: Listen = "127.0.0.1:7701"
     directory: Path
     bind_address: str = "127.0.0.1"

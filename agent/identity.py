@@ -5,6 +5,9 @@ accepts a certificate as a client's only if its extended key usage, where it has
 (RFC 5280, 4.2.1.12). Such a client may read. Orders (bundles, operations) are the control plane's alone: the
 subject of its certificate has the common name below. The CA must give that name to nobody else; a node's
 certificate carries the node's name there and serverAuth only.
+
+The control plane has one certificate for all tenants, and where an agent listens is what a tenant's admin
+says. So each request also names the tenant that it is made for, and an agent answers its own only.
 """
 
 import ssl
@@ -12,7 +15,9 @@ import ssl
 from aiohttp import web
 
 from agent.config import AgentConfig
-from domain.errors import Forbidden, Unauthenticated
+from domain.errors import Forbidden, Unauthenticated, WrongTenant
+from domain.names import TenantId
+from domain.wire import TENANT_HEADER
 
 CONTROL_PLANE = "hotswap-control-plane"
 
@@ -38,6 +43,17 @@ def require_control_plane(request: web.Request) -> None:
         raise Unauthenticated("a client certificate is needed")
     if name != CONTROL_PLANE:
         raise Forbidden(f"{name} may read, but only the control plane may give orders")
+
+
+def require_tenant(request: web.Request, own: TenantId) -> None:
+    """Let only requests for the agent's own tenant pass.
+
+    Raises:
+        WrongTenant: for another tenant, or for none.
+    """
+    asked = request.headers.get(TENANT_HEADER)
+    if asked != own:
+        raise WrongTenant(f"this node does not belong to the tenant {asked!r}")
 
 
 def _common_name(request: web.Request) -> str | None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from agent.desk import Desk
 from agent.drivers.base import Host
 from agent.faults import fault_of
-from agent.identity import require_control_plane
+from agent.identity import require_control_plane, require_tenant
 from agent.telemetry import traced
 from domain.errors import (
     BundleTooLarge,
@@ -23,6 +23,7 @@ from domain.errors import (
     NotFound,
     NotStaged,
     Unauthenticated,
+    WrongTenant,
 )
 from domain.names import ModuleName, Sha256
 from domain.wire import Fault, ModuleReport, ModuleState, NodeReport, Operation, Samples
@@ -35,6 +36,7 @@ _STATUS: Final[tuple[tuple[type[HotswapError], int], ...]] = (
     (Unauthenticated, 401),
     (Forbidden, 403),
     (NotFound, 404),
+    (WrongTenant, 421),
     (Fenced, 409),
     (NotStaged, 409),
     (Conflict, 409),
@@ -56,7 +58,7 @@ class Api:
 
     def application(self) -> web.Application:
         """The aiohttp application."""
-        application = web.Application(middlewares=[traced, refusals])
+        application = web.Application(middlewares=[traced, refusals, self._own_tenant])
         application.add_routes(
             [
                 web.head("/v1/bundles/{digest}", self._has_bundle),
@@ -71,6 +73,12 @@ class Api:
             ]
         )
         return application
+
+    @web.middleware
+    async def _own_tenant(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.startswith("/v1/"):
+            require_tenant(request, self._host.config.tenant)
+        return await handler(request)
 
     async def _has_bundle(self, request: web.Request) -> web.StreamResponse:
         require_control_plane(request)

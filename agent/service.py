@@ -1,11 +1,13 @@
 """One agent: everything put together. No globals, so that one process can host many."""
 
 import fcntl
+import logging
 import os
 import shutil
 import time
 from concurrent.futures import Executor
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from aiohttp import web
 
@@ -21,11 +23,15 @@ from agent.metrics import AgentMetrics
 from agent.pool import Pool
 from agent.probe import Prober
 from agent.server import Api
-from domain.errors import Conflict
+from bundles.trust import TrustStore
+from domain.errors import Conflict, InvalidInput
+from domain.names import Sha256
 from domain.wire import NodeReport
 
 GRACE = 30.0  # seconds that operations under way get to end when the agent is told to stop
 _KEEPALIVE = 75.0
+
+_log = logging.getLogger(__name__)
 
 
 class Agent:
@@ -101,6 +107,7 @@ class Agent:
             agent_version=_version(),
             agent_started=self._started,
             disk_free_bytes=usage.free,
+            roots=await self._pool.run(_roots, self._config.trust),
             modules=modules,
         )
 
@@ -144,6 +151,15 @@ def _lock_directory(config: AgentConfig) -> int:
         os.close(descriptor)
         raise Conflict(f"another agent works in {config.directory}") from error
     return descriptor
+
+
+def _roots(trust: Path) -> tuple[Sha256, ...]:
+    """The fingerprints of the roots as they are on the disk; none when no bundle would be accepted."""
+    try:
+        return TrustStore.load(trust).fingerprints
+    except (InvalidInput, OSError) as error:
+        _log.warning("the trust roots cannot be read: %s", error)
+        return ()
 
 
 def _version() -> str:

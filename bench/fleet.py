@@ -30,7 +30,7 @@ from bundles.archive import pack
 from bundles.signature import sign
 from domain.names import deployment_workflow_id
 from domain.release import ReleaseRef
-from domain.wire import Action, ModuleReport, Operation, OperationResult
+from domain.wire import TENANT_HEADER, Action, ModuleReport, Operation, OperationResult
 from runtime.temporal import leave_cleanly
 
 ROOT = Path(__file__).parent.parent
@@ -109,7 +109,9 @@ class Bench:
         )
         content = await asyncio.to_thread(bundle.read_bytes)
         signed = base64.b64encode(signature).decode()
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, limit=0)) as session:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls, limit=0), headers={TENANT_HEADER: "default"}
+        ) as session:
 
             async def order(name: str, address: str, action: Action, **facts: Any) -> None:
                 operation = Operation(

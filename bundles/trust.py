@@ -26,6 +26,7 @@ from cryptography.x509.verification import (
 )
 
 from domain.errors import InvalidInput, RefusalReason, SignatureRefused
+from domain.names import Sha256
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192  # beyond, checking one signature costs a node noticeable time
@@ -74,6 +75,11 @@ class TrustStore:
             return cls(tuple(x509.load_pem_x509_certificates(pem)))
         except ValueError as error:
             raise InvalidInput(f"no PEM certificates: {error}", field=field) from error
+
+    @property
+    def fingerprints(self) -> tuple[Sha256, ...]:
+        """SHA-256 of each root, hexadecimal, in order."""
+        return tuple(sorted({root.fingerprint(hashes.SHA256()).hex() for root in self.roots}))
 
     @cached_property
     def _store(self) -> Store:

@@ -1,6 +1,7 @@
 """The control plane's side of an agent's API: mutual TLS, one session, typed errors, deadlines."""
 
 import asyncio
+import copy
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,8 +15,17 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from domain import errors
 from domain.errors import HotswapError, NodeError, NodeUnreachable, NodeUntrusted
-from domain.names import ModuleName
-from domain.wire import Fault, JournalEntry, ModuleReport, NodeReport, Operation, OperationResult, Samples
+from domain.names import ModuleName, TenantId
+from domain.wire import (
+    TENANT_HEADER,
+    Fault,
+    JournalEntry,
+    ModuleReport,
+    NodeReport,
+    Operation,
+    OperationResult,
+    Samples,
+)
 
 T = TypeVar("T")
 
@@ -28,12 +38,19 @@ _BY_CODE: Final = {
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, HotswapError)
 }
-_BY_STATUS: Final = {401: errors.Unauthenticated, 403: errors.Forbidden, 404: errors.NotFound}
+_BY_STATUS: Final = {
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    421: errors.WrongTenant,
+}
 _JOURNAL: TypeAdapter[tuple[JournalEntry, ...]] = TypeAdapter(tuple[JournalEntry, ...])
 
 
 class AgentClient:
     """Talks to any number of agents. An async context manager; close it when the process ends.
+
+    Calls are made for a tenant: `agents.of(tenant).report(…)`.
 
     Each call takes a deadline in seconds. Within it, what could be a lost connection or an agent that is just
     restarting is tried again, which is safe: operations are applied once per id. All calls raise
@@ -41,6 +58,7 @@ class AgentClient:
     - NodeUnreachable: no answer within the deadline; with TLS 1.3 also when the agent refuses our
       certificate, for it can say so only by hanging up;
     - NodeUntrusted: its certificate is not of our CA, or not for that address;
+    - WrongTenant: the agent belongs to another tenant;
     - the error of `domain.errors` whose code the agent answered; NodeError where we do not know the code.
 
     Args:
@@ -54,6 +72,7 @@ class AgentClient:
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._tls.load_cert_chain(certificate, key)
         self._session: aiohttp.ClientSession | None = None
+        self._tenant: TenantId | None = None
 
     async def __aenter__(self) -> Self:
         """Open the session."""
@@ -71,6 +90,12 @@ class AgentClient:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def of(self, tenant: TenantId) -> Self:
+        """The same connections, for one tenant's calls; for use while this one is open."""
+        bound = copy.copy(self)
+        bound._tenant = tenant
+        return bound
 
     async def stage(
         self, address: str, operation: Operation, bundle: Path, *, deadline: float = DEADLINE
@@ -161,9 +186,11 @@ class AgentClient:
         """One request; everything that is not a good answer is an error of ours."""
         if self._session is None:
             raise RuntimeError("AgentClient is an async context manager: enter it first")
+        if self._tenant is None:
+            raise RuntimeError("calls are made for a tenant: AgentClient.of")
         try:
             async with self._session.request(
-                method, url, data=data, params=query, headers=_trace()
+                method, url, data=data, params=query, headers={TENANT_HEADER: self._tenant, **_trace()}
             ) as answer:
                 body = await answer.read()
         except (aiohttp.ClientError, OSError) as error:

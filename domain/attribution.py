@@ -24,6 +24,7 @@ from domain.errors import (
     NodeUnreachable,
     NodeUntrusted,
     SocketUnavailable,
+    WrongTenant,
     ZoneShort,
 )
 
@@ -41,6 +42,7 @@ class Blame(StrEnum):
 _BY_CODE: Final = {
     NodeUnreachable.code: Blame.NODE,
     NodeUntrusted.code: Blame.NODE,
+    WrongTenant.code: Blame.NODE,
     DiskFull.code: Blame.NODE,
     SocketUnavailable.code: Blame.NODE,
     Fenced.code: Blame.OPERATOR,  # somebody else has ordered something newer of this module

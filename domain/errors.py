@@ -152,6 +152,12 @@ class NodeUntrusted(NodeError):
     code = "node-untrusted"
 
 
+class WrongTenant(NodeError):
+    """The agent belongs to another tenant than the one that asks."""
+
+    code = "wrong-tenant"
+
+
 class DiskFull(NodeError):
     """The release needs more space than the node has, or the disk took no more."""
 

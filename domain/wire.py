@@ -13,16 +13,21 @@
 What is refused before anything changed gets a 4xx with a `Fault` and is not recorded: the same id may come
 again. What was begun is recorded, whether it succeeded or not, and a repeat gets the record. Verify is never
 recorded: a repeat reads back anew.
+
+Everything under /v1 names the tenant that asks in the header `Hotswap-Tenant`. An agent answers its own
+tenant only; any other gets 421 (RFC 9110, 15.5.20) with the code `wrong-tenant`.
 """
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from domain.base import Frozen
-from domain.names import ModuleName, NodeName
+from domain.names import ModuleName, NodeName, Sha256
 from domain.release import Kind, ReleaseRef
+
+TENANT_HEADER: Final = "Hotswap-Tenant"
 
 OperationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:._-]{1,256}$")]
 
@@ -164,13 +169,17 @@ class ModuleReport(Frozen):
 
 
 class NodeReport(Frozen):
-    """All of one node."""
+    """All of one node.
+
+    `roots` are the SHA-256 fingerprints of the certificates that bundles must be signed under there.
+    """
 
     node: NodeName
     boot_id: str
     agent_version: str
     agent_started: float
     disk_free_bytes: int
+    roots: tuple[Sha256, ...] = ()
     modules: tuple[ModuleReport, ...] = ()
 
 

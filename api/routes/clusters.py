@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from api.access import PolicySetter, Resolver, Viewer
 from api.audit import done
 from api.lanes import wake
-from api.services import Hands, Services
+from api.services import Hands
 from api.views.fleet import ClusterDetail, ClusterItem, ClusterMetrics, ModuleWindow, cluster
+from clients.agent import AgentClient
 from domain.audit import AuditCategory
 from domain.base import Strict
 from domain.errors import NodeError, NodeUnreachable
@@ -86,7 +87,7 @@ async def cluster_metrics(
     async def read(node: Node) -> list[ModuleWindow]:
         async with slots:
             try:
-                return await _windows(hands, node, query)
+                return await _windows(hands.agents.of(caller.tenant), node, query)
             except NodeError:
                 silent.append(node.name)
                 return []
@@ -102,15 +103,15 @@ async def cluster_metrics(
     )
 
 
-async def _windows(hands: Services, node: Node, query: MetricsQuery) -> list[ModuleWindow]:
-    report = await hands.agents.report(node.address, deadline=READ_DEADLINE)
+async def _windows(agents: AgentClient, node: Node, query: MetricsQuery) -> list[ModuleWindow]:
+    report = await agents.report(node.address, deadline=READ_DEADLINE)
     wanted = [module for module in report.modules if query.module in (None, module.module)]
-    return [await _window(hands, node, module, query.seconds) for module in wanted]
+    return [await _window(agents, node, module, query.seconds) for module in wanted]
 
 
-async def _window(hands: Services, node: Node, module: ModuleReport, seconds: float) -> ModuleWindow:
+async def _window(agents: AgentClient, node: Node, module: ModuleReport, seconds: float) -> ModuleWindow:
     version = module.current.version if module.current else None
-    found = await hands.agents.samples(node.address, module.module, since=0.0, deadline=READ_DEADLINE)
+    found = await agents.samples(node.address, module.module, since=0.0, deadline=READ_DEADLINE)
     window = reduce_samples(
         node.name, found.samples, version=version, since=found.now - seconds, until=found.now
     )

@@ -118,12 +118,13 @@ async def node_metrics(
     """The samples of the last seconds, read from the node's agent now."""
     async with hands.database.transaction(caller.tenant) as session:
         address = (await nodes.get(session, caller.tenant, node)).node.address
-    report = await hands.agents.report(address, deadline=READ_DEADLINE)
+    agents = hands.agents.of(caller.tenant)
+    report = await agents.report(address, deadline=READ_DEADLINE)
     wanted = [module.module for module in report.modules if query.module in (None, module.module)]
     since = time.time() - query.seconds - _SKEW
     found = []
     for module in wanted:
-        samples = await hands.agents.samples(address, module, since=since, deadline=READ_DEADLINE)
+        samples = await agents.samples(address, module, since=since, deadline=READ_DEADLINE)
         recent = tuple(each for each in samples.samples if each.at > samples.now - query.seconds)
         found.append(samples.model_copy(update={"samples": recent}))
     return NodeMetrics(node=node, modules=found)

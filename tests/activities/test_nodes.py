@@ -55,7 +55,7 @@ class Scene:
     async def journal(self, node: str) -> list[Action]:
         async with self.world.asks("vera") as vera:
             address = (await vera.get(f"/nodes/{node}")).json()["address"]
-        return [entry.action for entry in await self.world.services.agents.journal(address)]
+        return [entry.action for entry in await self.world.services.agents.of(TENANT).journal(address)]
 
 
 def environment(*heartbeat: object) -> ActivityEnvironment:

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -27,6 +28,7 @@ from domain.release import ReleaseRef
 from domain.wire import Action, ModuleReport, Operation, OperationResult
 from runtime.authority import Authority, Credentials, Usage
 
+TENANT = "default"
 PROGRAM = Path(__file__).with_name("program.py")
 _ids = count(1)
 
@@ -49,9 +51,15 @@ class Pki:
     def client(self, name: str, common_name: str) -> Credentials:
         return self.ca.issue(self._directory, name, usage=Usage.CLIENT, common_name=common_name)
 
-    def connect(self, credentials: Credentials | None = None) -> AgentClient:
+    def agents(self, credentials: Credentials | None = None) -> AgentClient:
         own = credentials or self.control
         return AgentClient(ca=self.ca.root.certificate, certificate=own.certificate, key=own.key)
+
+    @asynccontextmanager
+    async def connect(self, credentials: Credentials | None = None) -> AsyncIterator[AgentClient]:
+        """For calls in the name of the tenant that agents belong to when their configuration says nothing."""
+        async with self.agents(credentials) as agents:
+            yield agents.of(TENANT)
 
 
 @dataclass(frozen=True)
@@ -199,7 +207,7 @@ class AgentProcess:
         self._settings = settings = load(config)
         self._config = config
         self._log = config.with_suffix(".log")
-        self.node = Node(client, f"https://{settings.listen}", settings.directory)
+        self.node = Node(client.of(settings.tenant), f"https://{settings.listen}", settings.directory)
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> Node:

@@ -163,7 +163,7 @@ async def new_world(
                 await users.insert(session, TENANT, username=person, password_hash="!", role=role)
     minter, reader = token_keys(settings)
     counters = PostgresStorage(database_url)
-    async with pki.connect() as agents:
+    async with pki.agents() as agents:
         services = Services(
             settings=settings,
             database=database,

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
-from tests.api.conftest import World, new_namespace, new_world
+from tests.api.conftest import TENANT, World, new_namespace, new_world
 from tests.api.working import Agents, at_work
 
 REQUESTS = 50
@@ -128,7 +128,7 @@ async def on_nodes(world: World, environment: str) -> list[str | None]:
     async with world.asks("vera") as vera:
         for number in range(PLACES[environment][0]):
             address = (await vera.get(f"/nodes/{environment}-{number}")).json()["address"]
-            report = await world.services.agents.module(address, MODULE)
+            report = await world.services.agents.of(TENANT).module(address, MODULE)
             found.append(report.current.version if report.current else None)
     return found
 

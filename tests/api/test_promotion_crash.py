@@ -15,7 +15,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.policy import EnvironmentPolicy
 from domain.strategy import Rolling
-from tests.api.conftest import World, new_namespace, new_world
+from tests.api.conftest import TENANT, World, new_namespace, new_world
 from tests.api.working import Agents
 
 pytestmark = pytest.mark.timeout(180)
@@ -107,7 +107,7 @@ async def test_a_killed_worker_costs_time_and_nothing_else(two: World) -> None:
             deployment = (await vera.get(f"/deployments/{name}-{number}")).json()
             assert [node["state"] for node in deployment["nodes"]] == ["verified"]
             address = (await vera.get(f"/nodes/{stage}-1")).json()["address"]
-            report = await two.services.agents.module(address, "promoted-site")
+            report = await two.services.agents.of(TENANT).module(address, "promoted-site")
             assert report.current == release.ref
-            applied = await two.services.agents.journal(address, "promoted-site")
+            applied = await two.services.agents.of(TENANT).journal(address, "promoted-site")
             assert sum(each.changed for each in applied if ":activate:" in each.id) == 1

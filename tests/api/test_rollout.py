@@ -10,7 +10,7 @@ import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
 from tests.agent.nodes import Release
-from tests.api.conftest import World, new_namespace, new_world
+from tests.api.conftest import TENANT, World, new_namespace, new_world
 from tests.api.working import Agents, at_work
 
 NODES = ("web-1", "web-2", "web-3")
@@ -62,7 +62,7 @@ async def versions(world: World, module: str) -> list[str | None]:
     async with world.asks("vera") as vera:
         for name in NODES:
             address = (await vera.get(f"/nodes/{name}")).json()["address"]
-            report = await world.services.agents.module(address, module)
+            report = await world.services.agents.of(TENANT).module(address, module)
             found.append(report.current.version if report.current else None)
     return found
 

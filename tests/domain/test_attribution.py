@@ -16,6 +16,7 @@ from domain.errors import (
     SignatureRefused,
     SmokeFailed,
     TooFewHealthy,
+    WrongTenant,
     ZoneShort,
 )
 
@@ -31,6 +32,7 @@ def failure(node: str, code: str) -> NodeFailure:
     [
         (DiskFull.code, False, Blame.NODE),
         (NodeUnreachable.code, False, Blame.NODE),
+        (WrongTenant.code, False, Blame.NODE),
         (Fenced.code, False, Blame.OPERATOR),
         (HookFailed.code, False, Blame.OPERATOR),
         (HookFailed.code, True, Blame.OPERATOR),

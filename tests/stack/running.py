@@ -30,7 +30,7 @@ from domain.readback import mismatch
 from domain.release import ReleaseRef
 from domain.roles import Role
 from domain.strategy import Canary, Direct, Strategy
-from domain.wire import Action, JournalEntry, ModuleReport
+from domain.wire import TENANT_HEADER, Action, JournalEntry, ModuleReport
 from runtime import files
 from runtime.embedded.choices import DEFAULT_PORTS, Choices, is_free
 from runtime.embedded.directory import StackDirectory
@@ -62,7 +62,9 @@ class RunningStack:
         self.releases: dict[str, ReleaseRef] = {}
         tls = ssl.create_default_context(cafile=str(directory.tls / "ca.pem"))
         tls.load_cert_chain(directory.tls / "control-plane.pem", directory.tls / "control-plane.key")
-        self._agents = httpx.Client(verify=tls, timeout=10.0, trust_env=False)
+        self._agents = httpx.Client(
+            headers={TENANT_HEADER: "default"}, verify=tls, timeout=10.0, trust_env=False
+        )
 
     def close(self) -> None:
         for client in (self.admin, self.deployer, self.approver, self._agents):
