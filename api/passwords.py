@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from pwdlib import PasswordHash
+from pwdlib.exceptions import UnknownHashError
 from pydantic import StringConstraints
 
 from domain.identity import LONGEST_PASSWORD, SHORTEST_PASSWORD
@@ -42,5 +43,12 @@ class Passwords:
     async def check(self, password: str, kept: str | None) -> bool:
         """Whether the password is the kept one; for an unknown user (None) a no that takes as long."""
         async with self._slots:
-            same = await asyncio.to_thread(self._scheme.verify, password, kept or self._nobody)
+            same = await asyncio.to_thread(self._matches, password, kept or self._nobody)
         return same and kept is not None
+
+    def _matches(self, password: str, kept: str) -> bool:
+        try:
+            return self._scheme.verify(password, kept)
+        except UnknownHashError:  # such as "!": no password fits, and that takes as long
+            self._scheme.verify(password, self._nobody)
+            return False

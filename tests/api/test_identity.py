@@ -174,6 +174,10 @@ async def test_who_must_change_the_password_may_do_nothing_else(world: World) ->
     assert (await sign_in_as(world, name, new)).status_code == 200
 
 
+async def test_a_kept_value_that_is_no_hash_fits_no_password() -> None:
+    assert not await _SCHEME.check("!", "!")
+
+
 @pytest.mark.parametrize(
     "bad", ["short", "aaaaaaaaaaaaaaaa", "password1234", "qwertyuiop12", "administrator1", "x" * 257]
 )
