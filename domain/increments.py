@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from domain.windows import difference
 from domain.wire import Histogram, Sample
 
-Series = list[float | None]
+Series = tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class NodeIntervals:
     memory_bytes: Series
     probes: Series
     unhealthy: Series
-    latency: list[Histogram | None]
+    latency: tuple[Histogram | None, ...]
     versions: tuple[str, ...] = ()
 
 
@@ -70,13 +70,13 @@ def cut(
     return NodeIntervals(
         node=node,
         samples=len(inside),
-        requests=[_growth(each, lambda sample: sample.requests) for each in bins],
-        errors=[_growth(each, lambda sample: sample.errors) for each in bins],
-        cpu_cores=[_rate(each, lambda sample: sample.cpu_seconds) for each in bins],
-        memory_bytes=[_mean([sample.memory_bytes for _, sample in each]) for each in bins],
-        probes=[_number([sample.probe_ok is not None for _, sample in each]) for each in bins],
-        unhealthy=[_number([sample.probe_ok is False for _, sample in each]) for each in bins],
-        latency=[_latency(each) for each in bins],
+        requests=tuple(_growth(each, lambda sample: sample.requests) for each in bins),
+        errors=tuple(_growth(each, lambda sample: sample.errors) for each in bins),
+        cpu_cores=tuple(_rate(each, lambda sample: sample.cpu_seconds) for each in bins),
+        memory_bytes=tuple(_mean([sample.memory_bytes for _, sample in each]) for each in bins),
+        probes=tuple(_number([sample.probe_ok is not None for _, sample in each]) for each in bins),
+        unhealthy=tuple(_number([sample.probe_ok is False for _, sample in each]) for each in bins),
+        latency=tuple(_latency(each) for each in bins),
         versions=tuple(dict.fromkeys(sample.version for sample in inside)),
     )
 

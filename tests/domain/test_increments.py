@@ -18,8 +18,8 @@ def sample(at: float, instance: str = "1:1", version: str = "2.0.0", **facts) ->
 def test_an_increment_belongs_to_the_interval_of_its_later_sample():
     samples = [sample(at, requests=10.0 * at, cpu_seconds=0.5 * at) for at in range(11)]
     node = cut("n", samples, version=None, start=4.0, end=10.0, parts=3)
-    assert node.requests == [20.0, 20.0, 20.0]
-    assert node.cpu_cores == [0.5, 0.5, 0.5]
+    assert node.requests == (20.0, 20.0, 20.0)
+    assert node.cpu_cores == (0.5, 0.5, 0.5)
     assert node.samples == 6
 
 
@@ -49,16 +49,16 @@ def test_another_process_begins_anew_and_another_release_is_left_out():
         sample(5, "3:1", requests=5.0),
     ]
     node = cut("n", samples, version="2.0.0", start=0.0, end=5.0, parts=1)
-    assert node.requests == [10.0]
+    assert node.requests == (10.0,)
     assert node.versions == ("2.0.0",)
     assert cut("n", samples, version=None, start=0.0, end=5.0, parts=1).versions == ("1.0.0", "2.0.0")
 
 
 def test_what_a_node_does_not_report_is_none_and_not_zero():
     node = cut("n", [sample(1), sample(2)], version=None, start=0.0, end=2.0, parts=2)
-    assert (node.requests, node.cpu_cores, node.memory_bytes) == ([None, None], [None, None], [None, None])
-    assert node.unhealthy == [0.0, 0.0]
-    assert silent("n", 3).unhealthy == [None, None, None]
+    assert (node.requests, node.cpu_cores, node.memory_bytes) == ((None, None), (None, None), (None, None))
+    assert node.unhealthy == (0.0, 0.0)
+    assert silent("n", 3).unhealthy == (None, None, None)
 
 
 def histogram(bounds, *counts: float) -> Histogram:
