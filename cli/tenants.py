@@ -127,6 +127,21 @@ def tier(
         _say(client.put(f"/tenants/{tenant}/tier", body))
 
 
+@tenants_app.command("trust")
+def trust(
+    context: typer.Context,
+    *,
+    tenant: Tenant,
+    roots: Annotated[
+        Path | None, typer.Argument(exists=True, dir_okay=False, help="PEM; the installation's without.")
+    ] = None,
+) -> None:
+    """Give a tenant other signing roots, for what is pushed from now on; nodes keep their own."""
+    body = {"trust": roots.read_text(encoding="utf-8") if roots is not None else None}
+    with connect(context) as client:
+        _say(client.put(f"/tenants/{tenant}/trust", body))
+
+
 @tenants_app.command("delete")
 def delete(
     context: typer.Context,

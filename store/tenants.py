@@ -1,5 +1,6 @@
 """Tenants: their rows, and their way from state to state. Every step is in their audit trail."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, func, select
@@ -9,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from domain.audit import AuditCategory, AuditNote
 from domain.base import Frozen
 from domain.errors import Conflict, NotFound
+from domain.names import Sha256
 from domain.policy import default_policy
 from domain.roles import Role
 from domain.tenancy import (
@@ -33,7 +35,7 @@ _KEPT = ("tenants", "audit", "audit_heads")
 
 
 class StoredTenant(Frozen):
-    """A tenant as it stands. `quota` is its own, where it has one; `trust` its own roots (PEM)."""
+    """A tenant as it stands. `quota` is its own, where it has one."""
 
     id: str
     name: str
@@ -174,6 +176,27 @@ async def set_tier(
     row.tier, row.quota = tier, quota.model_dump() if quota else None
     after = {"tier": tier, "quota": row.quota}
     _note(session, actor, "tenant.tier-set", tenant, before=before, after=after)
+    return _tenant(row)
+
+
+async def set_trust(
+    session: AsyncSession, tenant: str, trust: str | None, *, roots: Sequence[Sha256], actor: str
+) -> StoredTenant:
+    """Other signing roots for what is pushed from now on; None: the installation's.
+
+    Args:
+        session: of the tenant.
+        tenant: its name.
+        trust: PEM.
+        roots: the fingerprints of the certificates in it, for the audit trail.
+        actor: who says so.
+
+    Raises:
+        NotFound: no such tenant.
+    """
+    row = await locked(session, tenant)
+    row.trust = trust
+    _note(session, actor, "tenant.trust-set", tenant, after={"roots": list(roots)})
     return _tenant(row)
 
 

@@ -50,6 +50,12 @@ class TierChange(Strict):
     quota: Quota | None = None
 
 
+class TrustChange(Strict):
+    """Other signing roots (PEM); null: the installation's count."""
+
+    trust: Pem | None
+
+
 class Suspension(Strict):
     """Why."""
 
@@ -175,6 +181,15 @@ async def set_tier(
     async with hands.database.transaction(tenant) as session:
         stored = await tenants.set_tier(session, tenant, body.tier, body.quota, actor=caller.username)
     request.app.state.standings.forget()
+    return TenantView.of(stored)
+
+
+@router.put("/tenants/{tenant}/trust")
+async def set_trust(tenant: str, body: TrustChange, caller: PlatformAdmin, hands: Hands) -> TenantView:
+    """Other signing roots for what is pushed from now on. What nodes trust is in files on the nodes."""
+    roots = TrustStore.parse(body.trust.encode(), "trust").fingerprints if body.trust is not None else ()
+    async with hands.database.transaction(tenant) as session:
+        stored = await tenants.set_trust(session, tenant, body.trust, roots=roots, actor=caller.username)
     return TenantView.of(stored)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,9 +17,10 @@ from activities.registry import tenant_activities
 from activities.tenants import DatabaseTenancy
 from api.tenancy import look_after, subdomain
 from domain.names import CONTROL_QUEUE
+from runtime.authority import Authority
 from runtime.temporal import worker_tuning, workflow_runner
 from store.metadata import METADATA
-from tests.api.conftest import PASSWORD, World, new_namespace, new_world
+from tests.api.conftest import PASSWORD, World, form, new_namespace, new_world
 from workflows import ALL_WORKFLOWS
 
 DOMAIN = "example.com"
@@ -74,6 +76,24 @@ async def made(world: World, tenant: str, **more: object) -> httpx.AsyncClient:
     changed = (await client.post("/auth/password", json=change)).json()
     client.headers["Authorization"] = f"Bearer {changed['access_token']}"
     return client
+
+
+async def test_other_roots_of_a_tenant_count_from_the_next_push_on(platform: World, tmp_path: Path) -> None:
+    release = platform.releases.files("1.0.0", module="keyed")
+    ours = platform.pki.signing.root.certificate.read_text()
+    other = Authority.ensure(tmp_path, "root", "another signing root").root.certificate.read_text()
+    client = await made(platform, "keyed", trust=other)
+    async with platform.asks("admin") as admin:
+        refused = await client.post("/modules", files=form(release))
+        assert (refused.status_code, refused.json()["code"]) == (422, "signature-refused")
+        assert (await admin.put("/tenants/keyed/trust", json={"trust": "not pem"})).json()["field"] == "trust"
+        assert (await client.put("/tenants/keyed/trust", json={"trust": ours})).status_code == 403
+        assert (await admin.put("/tenants/keyed/trust", json={"trust": other + ours})).status_code == 200
+        assert (await client.post("/modules", files=form(release))).status_code == 201
+        assert (await admin.put("/tenants/keyed/trust", json={"trust": None})).status_code == 200
+        query = {"action": "tenant.trust-set"}
+        noted = (await client.get("/audit", params=query)).json()["items"]
+        assert [len(entry["after"]["roots"]) for entry in noted] == [0, 2]
 
 
 async def test_a_tenant_begins_with_its_environments_and_one_admin(platform: World) -> None:

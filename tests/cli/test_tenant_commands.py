@@ -82,6 +82,7 @@ def test_a_platform_admin_names_the_tenant(server):
         (["suspend", "acme", "--reason", "unpaid"], "POST", "/tenants/acme/suspend", {"reason": "unpaid"}),
         (["activate", "acme"], "POST", "/tenants/acme/activate", None),
         (["tier", "acme", "starter"], "PUT", "/tenants/acme/tier", {"tier": "starter"}),
+        (["trust", "acme"], "PUT", "/tenants/acme/trust", {"trust": None}),
         (["delete", "acme", "--yes"], "DELETE", "/tenants/acme", None),
     ],
 )
