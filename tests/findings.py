@@ -26,8 +26,11 @@ NONE: Final = "no counterpart here: "
 # Number, what holds here; a statement that begins with NONE needs no test.
 STATEMENTS: Final = {
     "1": "A deployment follows its transition table; every other step raises and changes nothing.",
+    "2": "No field of a domain object can be set, and nothing writes into a mapping that one holds.",
     "3": "Bad input is refused with the field's name and writes nothing; the database refuses the same.",
+    "4": "Nothing blocks the loop: the linter looks for it, and a slow look-up holds up no other request.",
     "5": "No account exists before a one-time bootstrap, whose password must be changed.",
+    "6": "Chance is in no number, no decision and no secret; only heartbeats are spread by it.",
     "7": "What expires is purged in bounded batches, also when nobody reads it again.",
     "8": f"{NONE}no state of the business is in process memory; see the fault tests (N8).",
     "9": f"{NONE}there is no round robin over consumers.",
@@ -42,13 +45,24 @@ STATEMENTS: Final = {
     "18": "The algorithm of tokens is pinned, published keys are refused, forgeries get 401.",
     "19": "A live stream needs the right to read its tenant, and ends with the token.",
     "20": f"{NONE}a note on C#; hashes, signatures and archives run in threads here.",
+    "21": "No error is swallowed; ended under load, the API has reported no success without a row.",
+    "22": "Readers wait for no writer: rows that are locked for writing are read meanwhile.",
+    "23": "Who calls others has a deadline and tries again within it; without its database the API "
+    "says 503 and goes on by itself.",
     "24": "Limits hold over replicas, and of many clients nothing is left after their window.",
     "25": "Functions over 60 lines or of complexity over 10 fail the build.",
+    "26": "There is one rollback for all strategies, and no four statements in a row are written twice.",
     "27": "One settings module; unknown names stop the start; the page of settings is made from it.",
     "N1": "Whatever profile is not `development` means production rules.",
     "N2": f"{NONE}there are no pages; answers are JSON with a content policy that runs nothing.",
     "N3": "A change and its entry in the audit trail are written both or not at all.",
+    "N4": "Names have types, routes a version with rules for its change, logs levels that say whose "
+    "fault it is; nothing is left for later.",
+    "N5": "Tests are left out only where a program of the system is missing, with the reason, and in "
+    "CI never.",
     "N6": "Races have one winner: votes against expiry, quota at the limit, guesses against the lock-out.",
+    "N7": "A thousand requests at once are all answered, fifty deployments at once lose none; times "
+    "are measured in bench/.",
     "N8": "Killed in the middle, a rollout goes on, and nodes run the old or the new release.",
     "N10": "Secrets come from files, the environment or Vault; keys rotate under load and lose no request.",
     "N11": "Every alert has a test in which it fires and clears.",

@@ -20,12 +20,14 @@ import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from agent import Agent
 from domain.deployment import Phase
 from domain.events import EventKind
 from domain.messages import Progress
 from domain.node import Node
 from domain.roles import Role
 from store import deployments, nodes, users
+from tests.agent.nodes import config as agent_config
 from tests.api.conftest import TENANT, World, new_namespace, new_world
 from tests.api.test_identity import person
 from tests.api.test_server import environment
@@ -40,6 +42,8 @@ CHECKS = (
 )
 ROLES = ("anonymous", *Role)
 SEED = 20  # the same cases in every run
+PHASES = "examples,coverage,fuzzing"
+ONE_USER = r"/users/\{username\}"
 
 
 @dataclass
@@ -51,6 +55,12 @@ class Fuzzed:
     config: Path
     tokens: dict[str, str]
 
+    async def may_still_act(self, role: str) -> bool:
+        """Whether the fuzzer has not locked itself out, so that it was this role to the end."""
+        async with httpx.AsyncClient(timeout=20) as client:
+            headers = {"Authorization": f"Bearer {self.tokens[role]}"}
+            return (await client.get(f"{self.url}/api/v1/auth/me", headers=headers)).is_success
+
     async def requests(self) -> int:
         """How many requests the API says that it has answered."""
         async with httpx.AsyncClient(timeout=20) as client:
@@ -59,16 +69,18 @@ class Fuzzed:
             sum(float(n) for n in re.findall(r"^hotswap_http_requests_total{.*} ([\d.e+]+)$", text, re.M))
         )
 
-    async def run(self, role: str, examples: int, phases: str) -> str:
+    async def run(self, role: str, examples: int, phases: str, *about: str) -> str:
         """What schemathesis says about this role; raises when it has found something.
 
-        One worker: with more, Python 3.11's compiler fails under hypothesis now and then.
+        `about` chooses operations. One worker: with more, Python 3.11's compiler fails under hypothesis now
+        and then.
         """
         token = self.tokens.get(role)
         command = [
             str(Path(sys.executable).with_name("schemathesis")),
             *("--config-file", str(self.config), "run", f"{self.url}/api/v1/openapi.json"),
             *("--checks", ",".join(CHECKS), "--max-examples", str(examples), "--seed", str(SEED)),
+            *about,
             *("--phases", phases, "--generation-database", "none", "--no-color"),
             *("--request-timeout", "30", "--continue-on-failure", "--warnings", "off", "--workers", "1"),
             *("--suppress-health-check", "all", "--output-truncate", "false"),
@@ -82,7 +94,7 @@ class Fuzzed:
         return said.decode()
 
 
-async def furnish(world: World) -> dict[str, list[str]]:
+async def furnish(world: World, address: str) -> dict[str, list[str]]:
     """Some of everything, so that requests find what they name; the names by parameter."""
     release = world.releases.files("1.0.0", module="fuzzed")
     assert (await world.push(release)).status_code in (200, 201)
@@ -96,9 +108,7 @@ async def furnish(world: World) -> dict[str, list[str]]:
         actor="dora",
     )
     async with world.services.database.transaction(TENANT) as session:
-        await nodes.register(
-            session, TENANT, Node(name="node-1", environment="production", address="https://127.0.0.1:9")
-        )
+        await nodes.register(session, TENANT, Node(name="node-1", environment="production", address=address))
         await users.insert(session, TENANT, username="victim", password_hash="!", role=Role.VIEWER)
         await deployments.insert(
             session,
@@ -146,7 +156,9 @@ async def fuzzed(
     directory = tmp_path_factory.mktemp("fuzz")
     client = await new_namespace(temporal)
     async with new_world(directory, new_database(), client) as world:
-        config = write_config(directory / "schemathesis.toml", await furnish(world))
+        agent = Agent(agent_config(directory / "agent.toml", world.pki))
+        await agent.start()
+        config = write_config(directory / "schemathesis.toml", await furnish(world, agent.address))
         tokens = {}
         for role in Role:
             name, _ = await person(world, role)
@@ -171,29 +183,32 @@ async def fuzzed(
             yield found
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(20)
+            await asyncio.to_thread(process.wait, 20)
+            await agent.stop()
 
 
 @pytest.mark.finding("X1")
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("role", [Role.DEPLOYER, Role.ADMIN])
-async def test_whatever_is_sent_the_answer_is_one_that_the_document_describes(
-    fuzzed: Fuzzed, role: str
-) -> None:
+async def test_whatever_is_sent_the_answer_is_one_that_the_document_describes(fuzzed: Fuzzed) -> None:
+    """The short form: as the role that gets past every check of rights, hence deepest."""
     before = await fuzzed.requests()
-    await fuzzed.run(role, examples=4, phases="fuzzing")
+    await fuzzed.run(Role.ADMIN, 1, "fuzzing")
     assert await fuzzed.requests() - before > 100
 
 
 @pytest.mark.finding("X1")
 @pytest.mark.fuzz_long
 @pytest.mark.timeout(3600)
-async def test_at_least_five_thousand_requests_as_every_role_and_nobody(fuzzed: Fuzzed) -> None:
-    made = {}
-    for role in ROLES:
-        before = await fuzzed.requests()
-        said = await fuzzed.run(role, examples=8, phases="examples,coverage,fuzzing")
-        made[role] = await fuzzed.requests() - before
-        print(f"as {role}: {made[role]} requests\n{said[-600:]}")
-    print(f"requests: {sum(made.values())} {made}; server errors: 0; undocumented answers: 0")
-    assert sum(made.values()) >= 5000
+@pytest.mark.parametrize("role", ROLES)
+async def test_at_least_a_thousand_requests_as_every_role_and_nobody(fuzzed: Fuzzed, role: str) -> None:
+    """One user's routes come last, by themselves: schemathesis learns names from answers, and an admin who
+    resets his own password can do nothing else afterwards.
+    """
+    before = await fuzzed.requests()
+    said = await fuzzed.run(role, 8, PHASES, "--exclude-path-regex", ONE_USER)
+    assert role not in fuzzed.tokens or await fuzzed.may_still_act(role)
+    said += await fuzzed.run(role, 8, PHASES, "--include-path-regex", ONE_USER)
+    assert role not in fuzzed.tokens or await fuzzed.may_still_act(role)
+    made = await fuzzed.requests() - before
+    print(f"as {role}: {made} requests; server errors: 0; undocumented answers: 0\n{said[-600:]}")
+    assert made >= 1000

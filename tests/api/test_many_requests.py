@@ -170,6 +170,7 @@ async def test_queue_runs_every_one_in_order_of_arrival(crowd: World) -> None:
     assert await on_nodes(crowd, "development") == [ended[-1]["version"]]
 
 
+@pytest.mark.finding("N7")
 async def test_reject_refuses_all_but_those_that_found_the_lane_free(crowd: World) -> None:
     async with crowd.asks("admin") as admin:
         policy = (await admin.get("/clusters/development")).json()["policy"]

@@ -52,7 +52,8 @@ async def race(world: World) -> None:
         assert ended.json()["phase"] == "aborted"
 
 
-@pytest.mark.finding("N6", "X6")
+@pytest.mark.finding("N6")
+@pytest.mark.finding("X6")
 async def test_of_two_deployments_at_once_one_gets_in(busy: World) -> None:
     for _ in range(5):
         await race(busy)

@@ -35,6 +35,7 @@ async def test_nobody_answers_within_the_deadline(client: AgentClient) -> None:
     assert 0.4 < time.monotonic() - began < 2
 
 
+@pytest.mark.finding("23")
 async def test_a_silent_peer_is_unreachable(client: AgentClient) -> None:
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -47,6 +48,7 @@ async def test_a_silent_peer_is_unreachable(client: AgentClient) -> None:
     server.close()
 
 
+@pytest.mark.finding("23")
 async def test_an_agent_that_comes_back_in_time_is_found(
     client: AgentClient, pki: Pki, tmp_path: Path
 ) -> None:

@@ -1,0 +1,205 @@
+"""Many requests at once: nobody waits for another's wait, readers pass writers, an end loses no answer."""
+
+import asyncio
+import itertools
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from api.application import create_app
+from api.identity import Caller, Standings
+from api.services import Services
+from store import groups
+from store.database import Database
+from store.limits import PostgresStorage
+from store.tables import DeploymentRow, EnvironmentRow, NodeRow, TenantRow, UserRow
+from tests.api.conftest import TENANT, World
+from tests.api.test_server import environment
+from tests.conftest import free_port
+
+AT_ONCE = 200
+PATIENCE = 30.0
+READS = ("/deployments", "/nodes", "/nodes/silent-1", "/clusters", "/clusters/production", "/tenant")
+
+
+@pytest.mark.finding("4")
+async def test_a_slow_look_up_of_one_request_holds_up_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All requests are inside the look-up of who asks at once; a blocking one would let in only one."""
+    inside = asyncio.Barrier(AT_ONCE)
+    look_up = Standings.caller
+
+    async def slow(standings: Standings, hands: Services, token: str) -> Caller:
+        await inside.wait()
+        return await look_up(standings, hands, token)
+
+    monkeypatch.setattr(Standings, "caller", slow)
+    async with asyncio.timeout(PATIENCE), world.asks("vera") as vera:
+        answers = await asyncio.gather(*(vera.get("/auth/me") for _ in range(AT_ONCE)))
+    assert Counter(answer.status_code for answer in answers) == {200: AT_ONCE}
+
+
+@pytest.mark.finding("22")
+async def test_readers_wait_for_no_writer(world: World) -> None:
+    """The rows that admission locks are locked for as long as it takes; every reader gets its answer."""
+    async with world.services.database.transaction(TENANT) as session:
+        locked = [
+            (await session.scalars(select(table).with_for_update())).all()
+            for table in (TenantRow, EnvironmentRow, NodeRow, DeploymentRow, UserRow)
+        ]
+        async with asyncio.timeout(PATIENCE), world.asks("vera") as vera:
+            answers = await asyncio.gather(*(vera.get(path) for path in READS * 15))
+    assert all(locked[:3])
+    assert Counter(answer.status_code for answer in answers) == {200: len(READS) * 15}
+
+
+@pytest.mark.finding("21")
+async def test_ended_under_load_it_has_reported_no_success_without_a_row(
+    world: World, tmp_path: Path
+) -> None:
+    """SIGTERM while twenty clients write: what was answered is kept, and what was not kept had no success."""
+    numbers = itertools.count()
+    answered: dict[str, int] = {}
+    many = asyncio.Event()
+
+    async def write(client: httpx.AsyncClient) -> None:
+        while True:
+            name = f"written-{next(numbers)}"
+            try:
+                answer = await client.put(f"/groups/{name}", json={"members": ["vera"]})
+            except httpx.TransportError:
+                return  # it listens no more
+            answered[name] = answer.status_code
+            if len(answered) > 100:
+                many.set()
+
+    async with serving(world, tmp_path) as (process, client):
+        writers = [asyncio.create_task(write(client)) for _ in range(20)]
+        await asyncio.wait_for(many.wait(), PATIENCE)
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(asyncio.gather(*writers), PATIENCE)
+        assert await asyncio.to_thread(process.wait, 20) == 0
+    async with world.services.database.transaction(TENANT) as session:
+        kept = {name for name in await groups.members(session, TENANT) if name.startswith("written-")}
+        for name in kept:
+            await groups.set_members(session, TENANT, name, ())
+    assert set(answered.values()) <= {200, 503}
+    assert {name for name, status in answered.items() if status == 200} <= kept
+    assert not kept & {name for name, status in answered.items() if status == 503}
+
+
+@asynccontextmanager
+async def serving(
+    world: World, directory: Path, **options: Any
+) -> AsyncIterator[tuple[subprocess.Popen[bytes], httpx.AsyncClient]]:
+    """An API process of the test's own, and an admin's client of it."""
+    port = free_port()
+    with (directory / "api.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "api"],
+            env=environment(world.services.settings, api_port=port),
+            stdout=log,
+            stderr=log,
+        )
+    patiently = AsyncRetrying(
+        stop=stop_after_delay(PATIENCE),
+        wait=wait_fixed(0.1),
+        retry=retry_if_exception_type(httpx.HTTPError),
+        reraise=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    headers = {"Authorization": f"Bearer {world.token('admin')}"}
+    try:
+        async with httpx.AsyncClient(
+            base_url=f"{url}/api/v1", headers=headers, timeout=60, **options
+        ) as client:
+            await patiently(client.get, f"{url}/readyz")
+            yield process, client
+    finally:
+        if process.poll() is None:
+            process.kill()
+
+
+@pytest.mark.races_long
+@pytest.mark.finding("N7")
+async def test_a_thousand_at_once_are_all_answered(world: World, tmp_path: Path) -> None:
+    """How long it takes is bench/front_door.py's matter; here each of them gets what he asked for."""
+    everybody = 1000
+    async with serving(world, tmp_path, limits=httpx.Limits(max_connections=None)) as (_, client):
+        answers = await asyncio.gather(*(client.get("/nodes/silent-1") for _ in range(everybody)))
+    assert Counter(answer.status_code for answer in answers) == {200: everybody}
+    print(f"\n{everybody} requests at once: all answered")
+
+
+class Wire:
+    """A TCP relay to a port of this host that can be cut and mended."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self.port = free_port()
+        self._server: asyncio.Server | None = None
+        self._open: list[asyncio.StreamWriter] = []
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
+
+    def cut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._open:
+            writer.transport.abort()
+        self._open.clear()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._open += [writer, onward_writer]
+        await asyncio.gather(_pump(reader, onward_writer), _pump(onward_reader, writer))
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while chunk := await reader.read(64 * 1024):
+            writer.write(chunk)
+    except OSError:
+        return  # cut
+    writer.close()
+
+
+@pytest.mark.finding("23")
+async def test_without_its_database_it_says_so_and_goes_on_by_itself(world: World) -> None:
+    """Cut off, each request is answered 503 with a time to try again; after that, the first one is well."""
+    ours = world.services
+    url = ours.database.url
+    port = int(url.rpartition("/")[0].rpartition(":")[2])
+    wire = Wire(port)
+    relayed = url.replace(f":{port}/", f":{wire.port}/")
+    database, counters = Database(relayed, pool_size=5), PostgresStorage(relayed)
+    app = create_app(replace(ours, database=database, counters=counters))
+    headers = {"Authorization": f"Bearer {world.token('dora')}"}
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        asyncio.timeout(PATIENCE),
+        httpx.AsyncClient(transport=transport, base_url="http://api/api/v1", headers=headers) as dora,
+    ):
+        for _ in range(2):
+            await wire.mend()
+            well = await asyncio.gather(*(dora.get("/nodes") for _ in range(5)))
+            assert [answer.status_code for answer in well] == [200] * 5
+            wire.cut()
+            cut_off = await asyncio.gather(*(dora.get("/nodes") for _ in range(5)))
+            assert {(each.status_code, each.json()["code"]) for each in cut_off} == {(503, "unavailable")}
+            assert all(int(each.headers["Retry-After"]) > 0 for each in cut_off)
+    await database.dispose()
+    await counters.dispose()
