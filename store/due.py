@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.deployment import Phase
@@ -14,8 +14,9 @@ FAILED: Final = "catch-up-failed"  # the code of a quarantine that a failed catc
 async def settle(session: AsyncSession, row: DeploymentRow) -> None:
     """Mark the nodes of the environment that have to be looked at after this deployment has ended.
 
-    After a completed one, those that it did not change may lack it; after one that was taken back, those that
-    were caught up to it have it too much. A catch-up that failed leaves its nodes quarantined: trying again
+    After a completed one, those that it did not change may lack it, and those that were due before have to
+    report anew: what they said last is of the time before it. After one that was taken back, those that were
+    caught up to it have it too much. A catch-up that failed leaves its nodes quarantined: trying again
     and again would help nobody.
     """
     everybody = update(NodeRow).where(NodeRow.tenant == row.tenant, NodeRow.environment == row.environment)
@@ -31,6 +32,7 @@ async def settle(session: AsyncSession, row: DeploymentRow) -> None:
             DeploymentNodeRow.deployment == row.id,
             DeploymentNodeRow.verified_at.is_not(None),
         )
-        await session.execute(everybody.where(NodeRow.name.not_in(changed)).values(due_since=func.now()))
+        ask = or_(NodeRow.name.not_in(changed), NodeRow.due_since.is_not(None))
+        await session.execute(everybody.where(ask).values(due_since=func.now()))
     elif row.rolls_back is not None:
         await session.execute(everybody.values(due_since=func.now()))

@@ -111,6 +111,15 @@ async def test_a_node_that_was_switched_and_lost_before_what_it_ran_was_ended_is
     await phase(database, made, Phase.PLANNING, Phase.ACTIVATING, Phase.COMPLETED)
 
 
+async def test_what_a_due_node_said_before_a_deployment_reached_it_does_not_count(database: Database) -> None:
+    await reports(database, OLD, *NODES)  # all of them are due since they joined
+    await completed(database)
+    assert await caught_up(database) == ()
+    await reports(database, NEW, *NODES)
+    assert await caught_up(database) == ()
+    assert await due(database) == []
+
+
 async def test_while_a_rollout_is_under_way_a_node_that_joined_is_left_as_it_is(database: Database) -> None:
     await nobody_is_due(database)
     await completed(database)
