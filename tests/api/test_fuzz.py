@@ -190,10 +190,13 @@ async def fuzzed(
 @pytest.mark.finding("X1")
 @pytest.mark.timeout(300)
 async def test_whatever_is_sent_the_answer_is_one_that_the_document_describes(fuzzed: Fuzzed) -> None:
-    """The short form: as the role that gets past every check of rights, hence deepest."""
+    """The short form: as the role that gets past every check of rights, hence deepest.
+
+    Without the routes that wait for agents: those that the fuzzer makes up never answer.
+    """
     before = await fuzzed.requests()
-    await fuzzed.run(Role.ADMIN, 1, "fuzzing")
-    assert await fuzzed.requests() - before > 100
+    await fuzzed.run(Role.ADMIN, 2, "fuzzing", "--exclude-path-regex", "/metrics$")
+    assert await fuzzed.requests() - before > 150
 
 
 @pytest.mark.finding("X1")
