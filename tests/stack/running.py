@@ -24,6 +24,7 @@ from cli.demo import build, readback, sender
 from cli.demo.setting import user
 from cli.errors import Unreachable
 from domain.deployment import Phase
+from domain.hooks import HookRule
 from domain.names import deployment_workflow_id
 from domain.policy import AnalysisRule, EnvironmentPolicy, GateRule
 from domain.readback import mismatch
@@ -95,11 +96,18 @@ class RunningStack:
         for version, tree in build.trees(self.directory, (OLD, GOOD, BAD)).items():
             self.releases[version] = self.push(tree)
 
-    def set_policy(self, *gates: GateRule, environment: str = PRODUCTION, seconds: float = 6) -> None:
-        """The environment's policy: fast waves, these gates, an analysis of so many seconds."""
+    def set_policy(
+        self,
+        *gates: GateRule,
+        environment: str = PRODUCTION,
+        seconds: float = 6,
+        hooks: Iterable[HookRule] = (),
+    ) -> None:
+        """The environment's policy: fast waves, these gates and hooks, an analysis of so many seconds."""
         policy = EnvironmentPolicy(
             strategy=CANARY,
             gates=gates,
+            hooks=tuple(hooks),
             analysis=AnalysisRule(
                 judge="threshold", duration=seconds, interval=1.5, warm_up=1, on_inconclusive="rollback"
             ),
@@ -116,13 +124,15 @@ class RunningStack:
         module: str = GREETER,
         environment: str = PRODUCTION,
         by: ApiClient | None = None,
+        hotfix: str = "",
     ) -> str:
-        """Ask for a rollout; its id."""
+        """Ask for a rollout, as a hotfix where there is a reason for one; its id."""
         body = {
             "module": module,
             "version": version,
             "environment": environment,
             "strategy": strategy.model_dump(mode="json"),
+            **({"hotfix": True, "reason": hotfix} if hotfix else {}),
         }
         return str((by or self.deployer).post("/deployments", body, key=str(uuid.uuid4()))["id"])
 
@@ -157,13 +167,17 @@ class RunningStack:
         assert seen["phase"] == phase, _told(seen)
         return seen
 
-    def gate(self, deployment: str) -> str:
-        """The id of the deployment's gate, once it waits."""
+    def gate(self, deployment: str, name: str | None = None) -> str:
+        """The id of the deployment's gate, or of that with this name, once it waits."""
         found: list[str] = []
 
         def waits() -> bool:
             pending = self.approver.items("/approvals/pending")
-            found.extend(str(each["id"]) for each in pending if each["deployment"] == deployment)
+            found.extend(
+                str(each["id"])
+                for each in pending
+                if each["deployment"] == deployment and name in (None, each["name"])
+            )
             return bool(found)
 
         until(waits)
