@@ -158,6 +158,14 @@ class FailureBudget(Strict):
             return failed > 0
         return failed > self.share * executed
 
+    def exceeded_early(self, *, failed: int, executed: int, nodes: int) -> bool:
+        """The same before all `nodes` of a wave have had their turn: the first few say nothing yet."""
+        if failed > self.share * nodes:
+            return True
+        if executed < self.minimum_executed <= nodes:
+            return False
+        return self.exceeded(failed=failed, executed=executed)
+
 
 class RollbackRule(Strict):
     """How hard a rollback tries by itself, and how long it then waits for a person.

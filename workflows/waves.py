@@ -59,7 +59,7 @@ async def on_wave(
     what = doing or str(phase)
 
     def gives_up(failures: Sequence[NodeFailure], executed: int) -> bool:
-        return rollout.controls.stopping or rollout.losses.gives_up(plan, failures, executed)
+        return rollout.controls.stopping or rollout.losses.gives_up(plan, wave, failures, executed)
 
     work: Work = wave_operation(
         operation, plan=plan, wave=wave, deployment=rollout.request.deployment, fence=rollout.fence
@@ -79,6 +79,7 @@ async def on_wave(
             finish=True,
         )
         if not outcome.failures:
+            rollout.losses.through(wave)
             return
         waiting = await _lose(rollout, plan, wave, outcome, what)
     if not rollout.able(plan.wave(wave).nodes):
@@ -99,8 +100,9 @@ async def _lose(
     lost = tuple(each for each in fresh if each.blame is not Blame.INFRASTRUCTURE)
     words = "; ".join(each.words for each in fresh[:SHOWN])
     await rollout.board.nodes_failed(f"{what} failed on {words}", wave)
-    rollout.losses.judge(plan, lost, outcome, what)
+    rollout.losses.judge(plan, wave, lost, outcome, what)
     await rollout.losses.take(plan, lost)
+    rollout.losses.through(wave)
     if not away:
         return ()
     await rollout.board.enter(

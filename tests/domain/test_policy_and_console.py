@@ -59,6 +59,21 @@ def test_a_catch_up_passes_no_gate_but_the_releases_own_test(tested, strategy):
 
 
 @pytest.mark.parametrize(
+    ("failed", "executed", "nodes", "exceeded"),
+    [
+        (1, 1, 20, False),  # too few yet
+        (2, 10, 20, True),  # a share of those that had their turn
+        (3, 3, 20, True),  # more than the whole wave may have
+        (1, 1, 5, True),  # a small wave
+        (0, 5, 5, False),
+    ],
+)
+def test_a_large_wave_is_not_judged_by_its_first_nodes(failed, executed, nodes, exceeded):
+    budget = FailureBudget(share=0.1, minimum_executed=10)
+    assert budget.exceeded_early(failed=failed, executed=executed, nodes=nodes) is exceeded
+
+
+@pytest.mark.parametrize(
     ("failed", "executed", "exceeded"), [(1, 9, True), (0, 9, False), (1, 10, False), (2, 10, True)]
 )
 def test_a_percentage_is_never_judged_on_a_few_nodes(failed, executed, exceeded):

@@ -23,6 +23,7 @@ from activities.supervision import TemporalSupervision
 from domain.analysis import Outcome
 from domain.approval import ApprovalInput, Subject
 from domain.arrival import SupersedeMode
+from domain.attribution import IllBudget
 from domain.events import EventKind
 from domain.gate_rule import GateRule, SubjectKind
 from domain.guard import GuardRule
@@ -39,7 +40,7 @@ from domain.names import (
     lane_id,
     rollback_id,
 )
-from domain.policy import AnalysisRule, EnvironmentPolicy
+from domain.policy import AnalysisRule, EnvironmentPolicy, FailureBudget
 from domain.strategy import BlueGreen, Canary, Custom, Direct, Rolling
 from runtime.temporal import server_program, workflow_runner
 from tests.workflows import record_promotions
@@ -287,6 +288,21 @@ async def record_beside(client: Client) -> None:
     await save(client, deployment_workflow_id("d-no-green"), "blue-green-rejected")
 
 
+async def record_losses(client: Client) -> None:
+    """A node is lost to the release within the budget, one is sick, a third one's hook fails."""
+    codes = {"node-02": "module-not-ready", "node-03": "disk-full", "node-04": "hook-failed"}
+    policy = EnvironmentPolicy(failures=FailureBudget(share=0.2), ill=IllBudget(share=0.2))
+    world = World(
+        policy=policy,
+        strategy=Direct(),
+        codes=True,
+        refuses=lambda action, node: codes.get(node) if action == "activate" else None,
+    )
+    async with lane(client, "losses", world, "d-losses"):
+        pass
+    await save(client, deployment_workflow_id("d-losses"), "losses-within-the-budgets")
+
+
 async def record_succession(client: Client) -> None:
     """Two rollouts that make room for another: one is taken back, one stops where it is."""
     for mode in SupersedeMode:
@@ -338,6 +354,7 @@ async def main() -> None:
         await people(env.client)
         await hooked(env.client)
         await record_beside(env.client)
+        await record_losses(env.client)
         await record_tenants(env.client)
         await record_guards(env.client)
         await record_promotions.record(env.client, save)

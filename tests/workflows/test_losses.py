@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from domain.attribution import IllBudget
 from domain.deployment import CauseKind, Phase
-from domain.errors import DiskFull, HookFailed, ModuleNotReady, NodeUnreachable, ZoneShort
+from domain.errors import DiskFull, HookFailed, ModuleNotReady, NodeUnreachable, SmokeFailed, ZoneShort
 from domain.events import EventKind
-from domain.policy import EnvironmentPolicy
+from domain.policy import EnvironmentPolicy, FailureBudget
 from domain.strategy import Direct, Rolling
 from tests.workflows.world import World
 
@@ -106,6 +108,32 @@ async def test_a_zone_that_cannot_spare_a_node_holds_until_a_person_tries_again(
         result = await handle.result()
     assert (result.phase, world.quarantines) == (Phase.COMPLETED, [])
     assert set(world.running.values()) == {"2.0.0"}
+
+
+async def test_what_the_release_may_break_does_not_keep_the_others_from_being_changed(stage):
+    """Early in the rollout, when a share of the nodes that had their turn would still be a large one."""
+    world = world_of(
+        {"node-01": ModuleNotReady.code, "node-06": SmokeFailed.code},
+        on="stage",
+        failures=FailureBudget(share=0.2, minimum_executed=3),
+    )
+    async with stage(world) as scene:
+        result = await (await scene.deploy()).result()
+    assert (result.phase, result.quarantined) == (Phase.COMPLETED, ())
+    old = {name for name, version in world.running.items() if version == "1.0.0"}
+    assert old == {"node-01", "node-06"}
+    verified = [name for action, order in world.orders if action == "verify" for name in order.nodes]
+    assert {*verified} == {*world.running} - old
+
+
+@pytest.mark.parametrize("codes", [["node-02", "node-03"], ["node-01", "node-02", "node-03", "node-04"]])
+async def test_what_is_too_much_for_one_wave_is_not_outweighed_by_the_others(stage, codes):
+    budget = FailureBudget(share=0.3, minimum_executed=3)
+    world = world_of(dict.fromkeys(codes, ModuleNotReady.code), failures=budget)
+    async with stage(world) as scene:
+        result = await (await scene.deploy()).result()
+    assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.NODE_FAILURES)
+    assert len(world.touched) <= 10
 
 
 async def test_a_wave_without_a_node_left_is_no_success(stage):
