@@ -78,7 +78,7 @@ class Settings(TelemetrySettings):
         description="PostgreSQL as the application's role: an SQLAlchemy URL that begins postgresql+psycopg://.",
     )
     database_pool: Annotated[int, Field(ge=1, le=500)] = Field(
-        default=20, description="Connections that a process keeps; as many again may be opened under load."
+        default=20, description="Connections to the database that a process opens at most, and keeps."
     )
     database_pool_wait: Annotated[float, Field(gt=0, le=300)] = Field(
         default=10.0, description="Seconds that a request waits for a free connection before it is refused."
