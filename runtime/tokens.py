@@ -17,9 +17,11 @@ nothing in another.
 import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, Self, TypeVar
 
 import jwt
+from cachetools import LRUCache
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import ValidationError
 
@@ -52,6 +54,9 @@ THAW_LIFE: Final = timedelta(minutes=10)
 NODE_LIFE: Final = timedelta(days=365)
 
 CLOCK_SKEW: Final = timedelta(seconds=5)  # between the machines of one installation
+USERS_KEPT: Final = 10_000
+_FOREIGN_KEY: Final = "the token is signed with a key that does not count"
+_EXPIRED: Final = "the token has expired"
 _REQUIRED: Final = ["iss", "aud", "sub", "iat", "exp", "jti"]
 
 Said = TypeVar("Said", bound=Frozen)
@@ -216,6 +221,8 @@ class TokenReader:
 
     def __init__(self, keys: Ed25519PublicKey | Keyring) -> None:
         self.keyring = keys if isinstance(keys, Keyring) else Keyring(keys)
+        self._users: LRUCache[str, tuple[str, UserClaims]] = LRUCache(maxsize=USERS_KEPT)
+        self._lock = Lock()
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -227,8 +234,20 @@ class TokenReader:
         return cls(Keyring.load(path))
 
     def user(self, token: str) -> UserClaims:
-        """Who is signed in."""
-        return self._read(token, USER_AUDIENCE, UserClaims)
+        """Who is signed in. A signature that was checked once is not checked again; all else is."""
+        with self._lock:
+            known = self._users.get(token)
+        if known is None:
+            claims = self._read(token, USER_AUDIENCE, UserClaims)
+            with self._lock:
+                self._users[token] = _key_id(token), claims
+            return claims
+        key_id, claims = known
+        if self.keyring.find(key_id) is None:
+            raise TokenForged(_FOREIGN_KEY)
+        if datetime.now(UTC) >= claims.expires + CLOCK_SKEW:
+            raise TokenExpired(_EXPIRED)
+        return claims
 
     def vote(self, token: str) -> Claims:
         """What a vote token says."""
@@ -256,9 +275,9 @@ class TokenReader:
 
     def _read(self, token: str, audience: str, model: type[Said]) -> Said:
         try:
-            key = self.keyring.find(str(jwt.get_unverified_header(token).get("kid")))
+            key = self.keyring.find(_key_id(token))
             if key is None:
-                raise TokenForged("the token is signed with a key that does not count")
+                raise TokenForged(_FOREIGN_KEY)
             payload: dict[str, Any] = jwt.decode(
                 token,
                 key,
@@ -269,7 +288,7 @@ class TokenReader:
                 options={"require": _REQUIRED},
             )
         except jwt.ExpiredSignatureError as error:
-            raise TokenExpired("the token has expired") from error
+            raise TokenExpired(_EXPIRED) from error
         except jwt.InvalidTokenError as error:
             raise TokenForged("the token is not one of ours for this use") from error
         named = {"subject": payload["sub"], "token_id": payload["jti"], "expires": payload["exp"]}
@@ -277,3 +296,7 @@ class TokenReader:
             return model.model_validate({**payload, **named})
         except ValidationError as error:
             raise TokenForged("the token does not say what it must") from error
+
+
+def _key_id(token: str) -> str:
+    return str(jwt.get_unverified_header(token).get("kid"))

@@ -1,3 +1,4 @@
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -78,6 +79,20 @@ def test_an_old_token_has_expired() -> None:
     said["exp"] = datetime.now(UTC) - timedelta(seconds=30)
     with pytest.raises(TokenExpired):
         READER.vote(jwt.encode(said, KEY, algorithm="EdDSA", headers={"kid": key_id(KEY.public_key())}))
+
+
+def test_a_token_that_was_read_before_expires_all_the_same() -> None:
+    said = jwt.decode(
+        MINTER.user(tenant="default", username="ana", role=Role.VIEWER).token,
+        options={"verify_signature": False},
+    )
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
+    said["exp"] = ends - tokens.CLOCK_SKEW
+    token = jwt.encode(said, KEY, algorithm="EdDSA", headers={"kid": key_id(KEY.public_key())})
+    assert READER.user(token) == READER.user(token)
+    time.sleep((ends - datetime.now(UTC)).total_seconds())
+    with pytest.raises(TokenExpired):
+        READER.user(token)
 
 
 @pytest.mark.parametrize("missing", ["exp", "jti", "sub", "iss", "aud", "gate", "role"])
