@@ -140,7 +140,7 @@ class OpenToAll:
 
     policy: Final = "open"
 
-    def __call__(self) -> None:
+    async def __call__(self) -> None:
         """Nothing is asked."""
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from store import idempotency, sessions
 from store.database import Database
-from store.limits import PostgresStorage
+from store.limits import LimitCounters
 
 _log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ BATCH: Final = 5000
 SESSIONS_STAY: Final = timedelta(days=1)  # beyond their end, so that a late refresh is told the truth
 
 
-async def tidy(database: Database, counters: PostgresStorage) -> None:
+async def tidy(database: Database, counters: LimitCounters) -> None:
     """For ever, every minute."""
     while True:
         await asyncio.sleep(EVERY)
@@ -29,7 +29,7 @@ async def tidy(database: Database, counters: PostgresStorage) -> None:
             _log.warning("nothing is tidied: %s", error)
 
 
-async def tidy_once(database: Database, counters: PostgresStorage) -> int:
+async def tidy_once(database: Database, counters: LimitCounters) -> int:
     """Batch after batch until nothing expired is left; how many rows were dropped."""
     dropped = 0
     while found := await counters.purge(BATCH):

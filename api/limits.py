@@ -1,20 +1,19 @@
 """How often one may ask: per name and address at sign-in, per person and route, per tenant.
 
-Counted in the database, so that it holds whatever the number of replicas. A person's polling of one route
-takes nothing from another route.
+Counted in the database (api.leases), so that it holds whatever the number of replicas. A person's polling of
+one route takes nothing from another route.
 """
 
 import math
-import time
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from limits import RateLimitItem, RateLimitItemPerMinute, parse
-from limits.aio.strategies import FixedWindowRateLimiter
 
+from api.leases import Leases
 from domain.limits import TooManyRequests
 from runtime.settings import ApiSettings
-from store.limits import PostgresStorage
+from store.limits import LimitCounters
 
 _READS: Final = ("GET", "HEAD", "OPTIONS")
 
@@ -22,9 +21,8 @@ _READS: Final = ("GET", "HEAD", "OPTIONS")
 class Limits:
     """The limits of one application; the counters are everybody's."""
 
-    def __init__(self, storage: PostgresStorage, settings: ApiSettings) -> None:
-        self._storage = storage
-        self._strategy = FixedWindowRateLimiter(storage)
+    def __init__(self, counters: LimitCounters, settings: ApiSettings) -> None:
+        self._leases = Leases(counters)
         self._name = parse(settings.limit_sign_in)
         self._address = parse(settings.limit_sign_in_address)
         self._reads = parse(settings.limit_reads)
@@ -62,26 +60,27 @@ class Limits:
         await self._hit(self._address, "address", address)
 
     async def _hit(self, rate: RateLimitItem, *what: str) -> None:
-        if await self._strategy.hit(rate, *what):
+        left = await self._leases.hit(rate, *what)
+        if not left:
             return
-        ends_at = await self._storage.get_expiry(rate.key_for(*what))
-        wait = max(1, math.ceil(ends_at - time.time()))
+        wait = max(1, math.ceil(left))
         raise TooManyRequests(
             f"at most {rate.amount} in {rate.get_expiry()} s ({what[0]}); try again in {wait} s",
             retry_after=wait,
         )
 
 
-async def _knock(request: Request) -> None:
-    await limits_of(request).knocks(request.client.host if request.client else "unknown")
-
-
-def limits_of(request: Request) -> Limits:
-    """The limits of the application that a request came to."""
+async def _limits(request: Request) -> Limits:
     limits: Limits = request.app.state.limits
     return limits
 
 
+Limited = Annotated[Limits, Depends(_limits)]  # of the application that a request came to
+
+
+async def _knock(request: Request, limits: Limited) -> None:
+    await limits.knocks(request.client.host if request.client else "unknown")
+
+
 # For routes that are open to all and cost something.
 KNOCKING: Final = Depends(_knock)
-Limited = Annotated[Limits, Depends(limits_of)]

@@ -19,7 +19,7 @@ from runtime.settings import ApiSettings
 from runtime.tokens import TokenMinter, TokenReader
 from store.bundles import BundleDirectory
 from store.database import Database
-from store.limits import PostgresStorage
+from store.limits import LimitCounters
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Services:
     passwords: Passwords
     minter: TokenMinter
     reader: TokenReader
-    counters: PostgresStorage
+    counters: LimitCounters
     issuer: OidcReader | None = None
 
 
@@ -44,7 +44,11 @@ def services_of(connection: HTTPConnection) -> Services:
     return services
 
 
-Hands = Annotated[Services, Depends(services_of)]
+async def _hands(connection: HTTPConnection) -> Services:
+    return services_of(connection)  # FastAPI gives a function that is not async a thread
+
+
+Hands = Annotated[Services, Depends(_hands)]
 
 
 @asynccontextmanager
@@ -63,7 +67,7 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
     database = Database(
         settings.database_url, pool_size=settings.database_pool, pool_wait=settings.database_pool_wait
     )
-    counters = PostgresStorage(settings.database_url)
+    counters = LimitCounters(settings.database_url)
     try:
         await database.require_bound_role()
         async with agents:

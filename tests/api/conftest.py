@@ -34,7 +34,7 @@ from store import nodes, schema, users
 from store.bootstrap import bootstrap
 from store.bundles import BundleDirectory
 from store.database import Database
-from store.limits import PostgresStorage
+from store.limits import LimitCounters
 from store.metadata import METADATA
 from tests.agent.nodes import Pki, Release, Releases
 from tests.conftest import as_owner
@@ -162,7 +162,7 @@ async def new_world(
             if person != "admin":
                 await users.insert(session, TENANT, username=person, password_hash="!", role=role)
     minter, reader = token_keys(settings)
-    counters = PostgresStorage(database_url)
+    counters = LimitCounters(database_url)
     async with pki.agents() as agents:
         services = Services(
             settings=settings,

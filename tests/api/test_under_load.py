@@ -22,7 +22,7 @@ from api.identity import Caller, Standings
 from api.services import Services
 from store import groups
 from store.database import Database
-from store.limits import PostgresStorage
+from store.limits import LimitCounters
 from store.tables import DeploymentRow, EnvironmentRow, NodeRow, TenantRow, UserRow
 from tests.api.conftest import TENANT, World
 from tests.api.test_server import environment
@@ -185,7 +185,7 @@ async def test_without_its_database_it_says_so_and_goes_on_by_itself(world: Worl
     port = int(url.rpartition("/")[0].rpartition(":")[2])
     wire = Wire(port)
     relayed = url.replace(f":{port}/", f":{wire.port}/")
-    database, counters = Database(relayed, pool_size=5), PostgresStorage(relayed)
+    database, counters = Database(relayed, pool_size=5), LimitCounters(relayed)
     app = create_app(replace(ours, database=database, counters=counters))
     headers = {"Authorization": f"Bearer {world.token('dora')}"}
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
