@@ -10,11 +10,21 @@ def startable(view: LaneView) -> QueuedDeployment | None:
     """The entry that starts next; None when something runs, nothing waits, or nothing may start.
 
     A rollback that nobody has resolved keeps everything waiting but what overrides that, with a reason. A
-    freeze lets rollbacks, undos and hotfixes through.
+    freeze lets rollbacks, undos and hotfixes through. What was to go beside a rollout that is over may bring
+    what is out of date by now: it starts no more.
     """
     if view.running is not None:
         return None
-    return next((entry for entry in view.queued if _may_start(entry, view)), None)
+    waiting = (entry for entry in view.queued if entry.beside is None)
+    return next((entry for entry in waiting if _may_start(entry, view)), None)
+
+
+def startable_beside(view: LaneView) -> QueuedDeployment | None:
+    """The entry that may start beside what runs: one at a time, beside the rollout that it was made for."""
+    if view.running is None or view.beside is not None:
+        return None
+    beside = (entry for entry in view.queued if entry.beside == view.running.deployment)
+    return next((entry for entry in beside if _may_start(entry, view)), None)
 
 
 def _may_start(entry: QueuedDeployment, view: LaneView) -> bool:

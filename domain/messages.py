@@ -42,7 +42,8 @@ class QueuedDeployment(Frozen):
 
     `supersedes` is the deployment that makes room for it; `continues` is that one once it has stopped with
     nodes changed, which are this entry's from then on. `override` is the reason for running in a lane that
-    an unverified rollback has frozen.
+    an unverified rollback has frozen. `beside` is the rollout beside which this one catches nodes up that the
+    rollout does not concern.
 
     `replaces` is the version that the last completed deployment of the module brought, where there is one.
     """
@@ -61,6 +62,7 @@ class QueuedDeployment(Frozen):
     supersedes: str | None = None
     supersede_mode: SupersedeMode | None = None
     continues: str | None = None
+    beside: str | None = None
 
     @property
     def goes_back(self) -> bool:
@@ -72,7 +74,8 @@ class LaneView(Frozen):
     """What the store knows of a lane: what runs, what waits (oldest first), and why nothing may start.
 
     `frozen` is a rollback that nobody has resolved yet (`may_override`: an entry that says so may run, once
-    people pass the `override_gate`), or a tenant that is held; `freeze` the calendar or a person.
+    people pass the `override_gate`), or a tenant that is held; `freeze` the calendar or a person. `beside`
+    catches nodes up while `running` runs.
     """
 
     frozen: str | None = None
@@ -80,6 +83,7 @@ class LaneView(Frozen):
     override_gate: GateRule | None = None
     freeze: Freeze | None = None
     running: QueuedDeployment | None = None
+    beside: QueuedDeployment | None = None
     queued: tuple[QueuedDeployment, ...] = ()
 
 

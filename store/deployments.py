@@ -80,6 +80,7 @@ async def insert(
     only_nodes: tuple[str, ...] | None = None,
     retries: str | None = None,
     catch_up: bool = False,
+    beside: str | None = None,
 ) -> None:
     """Queue a deployment: its row and its first event.
 
@@ -104,6 +105,7 @@ async def insert(
         only_nodes=list(only_nodes) if only_nodes is not None else None,
         retries=retries,
         catch_up=catch_up,
+        beside=beside,
         hotfix=hotfix,
         override=override,
         strategy=strategy.model_dump(mode="json") if strategy else None,

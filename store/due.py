@@ -15,15 +15,17 @@ async def settle(session: AsyncSession, row: DeploymentRow) -> None:
     """Mark the nodes of the environment that have to be looked at after this deployment has ended.
 
     After a completed one, those that it did not change may lack it, and those that were due before have to
-    report anew: what they said last is of the time before it. After one that was taken back, those that were
-    caught up to it have it too much. A catch-up that failed leaves its nodes quarantined: trying again
-    and again would help nobody.
+    report anew: what they said last is of the time before it. So have those that were caught up. After one
+    that was taken back, those that were caught up to it have it too much. A catch-up that failed leaves its
+    nodes quarantined: trying again and again would help nobody. One that made room says nothing about them.
     """
     everybody = update(NodeRow).where(NodeRow.tenant == row.tenant, NodeRow.environment == row.environment)
     if row.catch_up:
-        if row.phase != Phase.COMPLETED:
+        mine = everybody.where(NodeRow.name.in_(row.only_nodes or []))
+        if row.phase == Phase.COMPLETED:
+            await session.execute(mine.where(NodeRow.due_since.is_not(None)).values(due_since=func.now()))
+        elif row.phase != Phase.SUPERSEDED:
             why = {"code": FAILED, "message": row.message, "deployment": row.id, "actor": None}
-            mine = everybody.where(NodeRow.name.in_(row.only_nodes or []))
             await session.execute(mine.where(NodeRow.quarantine.is_(None)).values(quarantine=why))
             await session.execute(mine.values(due_since=None))
     elif row.phase == Phase.COMPLETED:

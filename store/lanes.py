@@ -56,13 +56,17 @@ async def load(session: AsyncSession, tenant: str, environment: str, *, at: floa
         _entry(each, kind, replaces, continues=await _continues(session, tenant, each))
         for each, kind, replaces in rows.all()
     ]
-    under_way = [entry for entry in entries if entry.phase is not Phase.QUEUED]
+    under_way = sorted(
+        (entry for entry in entries if entry.phase is not Phase.QUEUED),
+        key=lambda entry: entry.beside is not None,
+    )
     return LaneView(
         frozen=row.frozen or held,
         may_override=row.frozen is not None and held is None,
         override_gate=EnvironmentPolicy.model_validate(row.policy).hotfix.override if row.frozen else None,
         freeze=await freezes.at(session, tenant, environment, at) if at is not None else None,
         running=under_way[0] if under_way else None,
+        beside=under_way[1] if len(under_way) > 1 else None,
         queued=tuple(entry for entry in entries if entry.phase is Phase.QUEUED),
     )
 
@@ -137,6 +141,7 @@ def _entry(
         supersedes=row.supersedes,
         supersede_mode=SupersedeMode(row.supersede_mode) if row.supersede_mode else None,
         continues=continues,
+        beside=row.beside,
     )
 
 

@@ -231,7 +231,8 @@ class DeploymentRow(Table):
     `hotfix` and `override` are the reasons for going before others, and in a lane that an unverified
     rollback has frozen; `supersedes` makes room for it.
     `only_nodes` limits it to these nodes; `retries` names the deployment whose lost nodes it tries again;
-    `catch_up` brings nodes that were away to what is current, beside the lane.
+    `catch_up` brings nodes that were away to what is current: when the lane is idle, or `beside` the rollout
+    that keeps it busy and does not concern these nodes.
     """
 
     __tablename__ = "deployments"
@@ -245,6 +246,8 @@ class DeploymentRow(Table):
         _one_of("supersede_mode", SupersedeMode),
         CheckConstraint("(supersedes IS NULL) = (supersede_mode IS NULL)", name="superseded_somehow"),
         ForeignKeyConstraint(["tenant", "retries"], ["deployments.tenant", "deployments.id"]),
+        ForeignKeyConstraint(["tenant", "beside"], ["deployments.tenant", "deployments.id"]),
+        CheckConstraint("beside IS NULL OR catch_up", name="beside_catches_up"),
         _one_of("phase", Phase),
         CheckConstraint("(plan IS NULL) = (plan_digest IS NULL)", name="plan_has_a_digest"),
         UniqueConstraint("tenant", "environment", "sequence"),
@@ -261,6 +264,7 @@ class DeploymentRow(Table):
     retries: Mapped[str | None]
     only_nodes: Mapped[list[str] | None]
     catch_up: Mapped[bool] = mapped_column(server_default="false")
+    beside: Mapped[str | None]
     strategy: Mapped[Json | None]
     hotfix: Mapped[str | None]
     override: Mapped[str | None]

@@ -17,7 +17,7 @@ from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 from domain.console import clip, escape
 from domain.deployment import Cause, CauseKind
 from domain.freeze_orders import FreezeOrder
-from domain.lane import startable, superseder
+from domain.lane import startable, startable_beside, superseder
 from domain.messages import DeploymentInput, LaneInput, LaneLook, LaneView, QueuedDeployment, RollbackInput
 from domain.names import SUPERSEDE, deployment_workflow_id, rollback_id
 from workflows.attributes import at_start, show_position
@@ -46,6 +46,7 @@ class LaneWorkflow(Receives):
         self._freezes = FreezeDesk(lane, self._refuse)
         self._asked: tuple[str, ...] = ()
         self._resolved = False
+        self._beside: asyncio.Task[None] | None = None
         self._override = OverrideGate(lane, lambda: self._resolved)
 
     @workflow.run
@@ -57,6 +58,7 @@ class LaneWorkflow(Receives):
             entry = startable(view)
             if view.running is not None:
                 await self._make_room(view)
+                self._go_beside(view)
                 await self._attend(self._take_over(view.running))
             elif entry is not None:
                 await self._attend(self._begin(entry, view))
@@ -84,9 +86,14 @@ class LaneWorkflow(Receives):
         task = asyncio.ensure_future(work)
         try:
             while not task.done():
-                await workflow.wait_condition(lambda: task.done() or self.inbox.pending)
-                if await self._heed() and not task.done():
-                    await self._make_room(await self._look())
+                await workflow.wait_condition(
+                    lambda: task.done() or self.inbox.pending or self._beside_is_over
+                )
+                free = self._clear_beside()
+                if (await self._heed() or free) and not task.done():
+                    view = await self._look()
+                    await self._make_room(view)
+                    self._go_beside(view)
         except asyncio.CancelledError:
             await settle(task)
             raise
@@ -103,6 +110,24 @@ class LaneWorkflow(Receives):
             await handle.signal(SUPERSEDE, {"by": entry.deployment})
         except FailureError as error:
             workflow.logger.info("%s is asked no more: %s", view.running.deployment, error)
+
+    @property
+    def _beside_is_over(self) -> bool:
+        return self._beside is not None and self._beside.done()
+
+    def _clear_beside(self) -> bool:
+        """Whether what was started beside the rollout is over, so that the next may start."""
+        if self._beside is None or not self._beside_is_over:
+            return False
+        self._beside.result()
+        self._beside = None
+        return True
+
+    def _go_beside(self, view: LaneView) -> None:
+        """Start what catches nodes up that the rollout does not concern."""
+        entry = startable_beside(view)
+        if entry is not None and self._beside is None:
+            self._beside = asyncio.ensure_future(self._start(entry))
 
     async def _begin(self, entry: QueuedDeployment, view: LaneView) -> None:
         """Start an entry; in a lane that is frozen people have to permit it first."""

@@ -3,13 +3,17 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
-from tests.agent.nodes import Release
+from api import lanes
+from domain.release import ReleaseRef
+from store import catching_up
+from tests.agent.nodes import Node, Release
 from tests.api.conftest import TENANT, World, new_namespace, new_world
 from tests.api.working import Agents, at_work
 
@@ -51,7 +55,7 @@ async def ended(world: World, deployment: str) -> dict[str, Any]:
 async def deploy(world: World, release: Release, **more: Any) -> dict[str, Any]:
     body = {"module": release.ref.module, "version": release.ref.version, "environment": "development"}
     async with world.asks("dora") as dora:
-        answer = await dora.post("/deployments", json={**body, **more})
+        answer = await dora.post("/deployments", json=body | more)
     assert answer.status_code == 202, answer.text
     return await ended(world, answer.json()["id"])
 
@@ -241,3 +245,57 @@ async def test_undo_goes_back_to_an_earlier_release_and_history_tells_all(living
 
 def _way(change: dict[str, Any]) -> tuple[str | None, str, list[str]]:
     return (change["from"] and change["from"]["version"], change["to"]["version"], change["nodes"])
+
+
+async def test_a_node_that_joins_during_a_rollout_runs_the_stable_release_until_it_is_over(
+    living: World, tmp_path: Path
+) -> None:
+    first, second = (living.releases.files(version, module="joined-site") for version in ("1.0.0", "2.0.0"))
+    for release in (first, second):
+        assert (await living.push(release)).status_code == 201
+    agents = Agents(living, tmp_path)
+    try:
+        await agents.join("qa", "qa-1")
+        assert (await deploy(living, first, environment="qa"))["phase"] == "completed"
+        slow = {"kind": "rolling", "batch": 1, "max_unavailable": 1, "bake": 600}
+        going = asyncio.create_task(deploy(living, second, environment="qa", strategy=slow))
+        rollout = await newest(living, "qa", phase="baking")
+
+        late = await agents.join("qa", "qa-2")
+        await caught_up(living)
+        assert await running(living, late) == first.ref
+        async with living.asks("dora") as dora:
+            assert (await dora.post(f"/deployments/{rollout}/promote", json={})).status_code == 202
+        shown = await going
+        assert (shown["phase"], [node["name"] for node in shown["nodes"]]) == ("completed", ["qa-1"])
+
+        await agents.report("qa-2", late)
+        await caught_up(living)
+        assert await running(living, late) == second.ref
+    finally:
+        agents.kill()
+
+
+async def running(world: World, node: Node) -> ReleaseRef | None:
+    return (await world.services.agents.of(TENANT).module(node.address, "joined-site")).current
+
+
+async def newest(world: World, environment: str, phase: str) -> str:
+    """The newest deployment to an environment, once it has come so far."""
+    deadline = time.monotonic() + PATIENCE
+    async with world.asks("vera") as vera:
+        while True:
+            found = (await vera.get("/deployments", params={"environment": environment})).json()["items"]
+            if found[0]["phase"] == phase:
+                return str(found[0]["id"])
+            assert time.monotonic() < deadline, found[0]
+            await asyncio.sleep(0.05)
+
+
+async def caught_up(world: World) -> None:
+    """Those that are due are caught up, and it is over."""
+    services = world.services
+    async with services.database.transaction(TENANT) as session:
+        (made,) = await catching_up.queue(session, TENANT, "qa")
+    await lanes.submit(services.temporal, TENANT, "qa", made)
+    assert (await ended(world, made))["phase"] == "completed"

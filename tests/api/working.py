@@ -12,8 +12,9 @@ from clients.hooks import HookCaller
 from clients.providers.http import ProviderHttp
 from domain.hook_settings import HookSettings
 from domain.provider_settings import ProviderSettings
-from tests.agent.nodes import AgentProcess, write_config
-from tests.api.conftest import World
+from store import nodes
+from tests.agent.nodes import AgentProcess, Node, write_config
+from tests.api.conftest import TENANT, World
 from tests.conftest import free_port
 from worker import workers
 
@@ -33,8 +34,8 @@ async def at_work(world: World, client: Client) -> AsyncIterator[None]:
             provider_http=provider_http,
             providers=providers,
         )
-        control, nodes, hooks = workers(held)
-        async with control, nodes, hooks:
+        control, hands, callers = workers(held)
+        async with control, hands, callers:
             yield
 
 
@@ -46,8 +47,8 @@ class Agents:
         self._directory = directory
         self._processes: list[AgentProcess] = []
 
-    async def join(self, environment: str, name: str, **settings: Any) -> None:
-        """Start an agent and register its node."""
+    async def join(self, environment: str, name: str, **settings: Any) -> Node:
+        """Start an agent and register its node; it has reported once."""
         place = self._directory / name
         place.mkdir()
         config = write_config(place / "agent.toml", self._world.pki, port=free_port(), node=name, **settings)
@@ -57,6 +58,15 @@ class Agents:
         async with self._world.asks("admin") as admin:
             answer = await admin.post("/nodes", json=body)
         assert answer.status_code == 201, answer.text
+        await self.report(name, node)
+        return node
+
+    async def report(self, name: str, node: Node) -> None:
+        """What the agent says now, as a heartbeat."""
+        services = self._world.services
+        said = await services.agents.of(TENANT).report(node.address)
+        async with services.database.transaction(TENANT) as session:
+            await nodes.seen(session, TENANT, name, said)
 
     def kill(self) -> None:
         """End all of them."""

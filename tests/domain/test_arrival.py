@@ -6,7 +6,7 @@ from domain.arrival import Admission, Arrival, SupersedeMode, Waiting, admit, st
 from domain.deployment import TRANSITIONS, Phase
 from domain.errors import InvalidInput
 from domain.freeze import Freeze
-from domain.lane import override_digest, startable, superseder
+from domain.lane import override_digest, startable, startable_beside, superseder
 from domain.messages import LaneView, QueuedDeployment
 from domain.policy import EnvironmentPolicy
 
@@ -119,6 +119,24 @@ FREEZE = Freeze(reason="feast", until=1.0)
 def test_what_starts_next(facts, queued, starts):
     found = startable(LaneView(queued=tuple(queued), **facts))
     assert (found.deployment if found else None) == starts
+
+
+@pytest.mark.parametrize(
+    ("facts", "queued", "starts"),
+    [
+        ({"running": entry("r")}, [entry("a"), entry("b", beside="r"), entry("c", beside="r")], "b"),
+        ({"running": entry("r")}, [entry("b", beside="gone")], None),
+        ({"running": entry("r"), "beside": entry("x", beside="r")}, [entry("b", beside="r")], None),
+        ({"running": entry("r"), "frozen": "x"}, [entry("b", beside="r")], None),
+        ({"running": entry("r"), "freeze": FREEZE}, [entry("b", beside="r")], None),
+        ({}, [entry("b", beside="r")], None),
+    ],
+)
+def test_what_starts_beside_what_runs(facts, queued, starts):
+    view = LaneView(queued=tuple(queued), **facts)
+    found = startable_beside(view)
+    assert (found.deployment if found else None) == starts
+    assert startable(view) is None
 
 
 def test_who_makes_room_for_whom():

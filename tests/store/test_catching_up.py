@@ -4,11 +4,13 @@ from sqlalchemy import text
 
 from domain.deployment import Phase
 from domain.events import EventKind
-from domain.messages import Progress
+from domain.lane import startable, startable_beside
+from domain.messages import LaneView, Progress
+from domain.node import Node
 from domain.outcomes import OutcomeKind
 from domain.release import ReleaseRef
 from domain.wire import BesideReport, ModuleReport, ModuleState, NodeReport
-from store import catching_up, deployments, nodes
+from store import catching_up, deployments, lanes, nodes
 from store.database import Database
 from store.records import NodeOutcome
 from tests.store.conftest import NEW, NODES, OLD, TENANT, planned, queue
@@ -120,7 +122,7 @@ async def test_what_a_due_node_said_before_a_deployment_reached_it_does_not_coun
     assert await due(database) == []
 
 
-async def test_while_a_rollout_is_under_way_a_node_that_joined_is_left_as_it_is(database: Database) -> None:
+async def test_while_a_rollout_has_no_plan_yet_nobody_is_caught_up(database: Database) -> None:
     await nobody_is_due(database)
     await completed(database)
     await reports(database, OLD, AWAY)
@@ -128,6 +130,79 @@ async def test_while_a_rollout_is_under_way_a_node_that_joined_is_left_as_it_is(
     await phase(database, "d2", Phase.PLANNING)
     assert await caught_up(database) == ()
     assert await due(database) == [AWAY]
+
+
+async def joined(database: Database, name: str = "node-11") -> None:
+    """A new node, with nothing on it."""
+    async with database.transaction(TENANT) as session:
+        await nodes.register(
+            session, TENANT, Node(name=name, environment="production", address="https://127.0.0.1:7011")
+        )
+    report = NodeReport(node=name, boot_id="b", agent_version="1", agent_started=1.0, disk_free_bytes=5)
+    async with database.transaction(TENANT) as session:
+        await nodes.seen(session, TENANT, name, report)
+
+
+async def a_rollout_with_a_plan(database: Database, **changes: str) -> None:
+    """Of ten nodes; the eleventh has joined since."""
+    await completed(database)
+    await nobody_is_due(database)
+    await queue(database, "d2", **changes)
+    await phase(database, "d2", Phase.PLANNING)
+    await planned(database, "d2")
+    await joined(database)
+    await phase(database, "d2", Phase.ACTIVATING)
+
+
+async def lane(database: Database) -> LaneView:
+    async with database.transaction(TENANT) as session:
+        return await lanes.load(session, TENANT, "production")
+
+
+async def test_a_node_that_joins_during_a_rollout_is_brought_to_the_stable_release_beside_it(
+    database: Database,
+) -> None:
+    await a_rollout_with_a_plan(database)
+    await queue(database, "d3")  # what waits does not matter
+    (made,) = await caught_up(database)
+    assert await caught_up(database) == ()  # once
+    async with database.transaction(TENANT) as session:
+        wanted = await deployments.request_of(session, TENANT, made)
+    assert (wanted.release, wanted.only_nodes) == (NEW, ("node-11",))
+    assert startable_beside(await lane(database)).deployment == made
+    await phase(database, made, Phase.PLANNING, Phase.ACTIVATING)
+    view = await lane(database)
+    assert (view.running.deployment, view.beside.deployment) == ("d2", made)
+    assert startable_beside(view) is None
+    await phase(database, "d2", Phase.COMPLETED)
+    view = await lane(database)
+    assert (view.running.deployment, view.beside) == (made, None)  # d3 waits for it
+    await phase(database, made, Phase.COMPLETED)
+    assert startable(await lane(database)).deployment == "d3"
+    assert "node-11" in await due(database)  # what d2 has brought it does not have yet
+
+
+async def test_what_was_to_go_beside_a_rollout_that_is_over_is_withdrawn(database: Database) -> None:
+    await a_rollout_with_a_plan(database)
+    (made,) = await caught_up(database)
+    await phase(database, "d2", Phase.COMPLETED)
+    assert startable(await lane(database)) is None
+    await joined(database)
+    (anew,) = await caught_up(database)
+    async with database.transaction(TENANT) as session:
+        assert (await deployments.get(session, TENANT, made)).phase is Phase.SUPERSEDED
+        assert (await nodes.get(session, TENANT, "node-11")).quarantine is None
+    assert startable(await lane(database)).deployment == anew
+
+
+async def test_while_what_is_current_is_taken_back_nobody_is_brought_to_it(database: Database) -> None:
+    await completed(database)
+    await nobody_is_due(database)
+    await queue(database, "undo", rolls_back="d1")
+    await phase(database, "undo", Phase.ROLLING_BACK)
+    await joined(database)
+    assert await caught_up(database) == ()
+    assert await due(database) == ["node-11"]
 
 
 async def test_a_failed_catch_up_quarantines_its_nodes_instead_of_trying_for_ever(database: Database) -> None:

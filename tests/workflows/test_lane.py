@@ -8,8 +8,8 @@ import pytest
 from domain.deployment import CauseKind, Phase
 from domain.events import EventKind
 from domain.messages import Progress, QueuedDeployment
-from domain.names import deployment_workflow_id, lane_id
-from domain.policy import EnvironmentPolicy
+from domain.names import approval_id, deployment_workflow_id, lane_id
+from domain.policy import EnvironmentPolicy, GateRule
 from domain.strategy import Direct
 from tests.workflows.lanes import ends, start_lane
 from tests.workflows.world import ANALYSIS, World
@@ -98,6 +98,28 @@ async def test_a_frozen_lane_starts_nothing_and_says_why(stage):
         await scene.until(lambda: world.lane_looks > 1, skipping=False)
         await handle.terminate()
     assert second not in [entry.deployment for entry in world.progress]
+
+
+async def test_nodes_are_caught_up_one_after_another_beside_a_rollout_that_waits(stage):
+    gate = GateRule(name="promotion", before_wave=1)
+    gated = EnvironmentPolicy(analysis=ANALYSIS, gates=(gate,), unsigned_votes=True)
+    (rollout, *beside), world = names(3), World(policy=gated, strategy=Direct())
+    async with stage(world) as scene:
+        handle = await submit(scene, rollout, rollout)
+        await scene.until(lambda: world.polls, skipping=False)
+        world.policy = direct_world().policy
+        for name in beside:
+            world.queue.append(queued(name, beside=rollout))
+            await handle.signal("submit", {"deployment": name})
+        await scene.until(lambda: set(beside) <= set(ends(world)), skipping=False)
+        assert rollout not in ends(world)
+        waiting = scene.client.get_workflow_handle(approval_id(rollout, "promotion"))
+        await waiting.signal("approve", {"approver": "bob"})
+        await scene.until(lambda: rollout in ends(world), skipping=False)
+        await handle.terminate()
+    assert set(ends(world).values()) == {Phase.COMPLETED}
+    told = [entry.deployment for entry in world.progress if entry.deployment in beside]
+    assert told == sorted(told, key=beside.index)
 
 
 async def test_a_completed_deployment_can_be_taken_back_by_an_entry_of_its_own(stage):

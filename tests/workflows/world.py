@@ -153,14 +153,16 @@ class World:
         frozen = next((d for d, phase in ended.items() if phase is Phase.ROLLED_BACK_UNVERIFIED), None)
         begun = {entry.deployment for entry in self.progress}
         open_ = [each for each in self.queue if each.deployment not in ended]
-        running = next((each for each in open_ if each.deployment in begun), None)
+        under_way = [each for each in open_ if each.deployment in begun]
+        under_way.sort(key=lambda each: each.beside is not None)
         waiting = tuple(each for each in open_ if each.deployment not in begun)
         return LaneView(
             frozen=None if self.resolved else frozen,
             may_override=frozen is not None,
             override_gate=self.policy.hotfix.override,
             freeze=self.freeze_at(look.at),
-            running=running,
+            running=under_way[0] if under_way else None,
+            beside=under_way[1] if len(under_way) > 1 else None,
             queued=tuple(
                 each.model_copy(update={"continues": each.supersedes})
                 if ended.get(each.supersedes or "") is Phase.SUPERSEDED
