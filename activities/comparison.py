@@ -18,6 +18,7 @@ OVERLAP: Final = 15.0  # seconds read again, so that the first increment of a lo
 HISTORY_INTERVALS: Final = 240
 HISTORY_SAMPLES: Final = 200_000  # over all nodes: what a first look may read to calibrate itself
 
+LATE: Final = 10.0  # seconds that a look may come after its time: for them no process is called too old
 SOURCES: Final = "sources/"  # among the cursors; no node has such a name
 
 Found = Mapping[str, Samples | None]
@@ -173,7 +174,10 @@ def _judge_look(look: Look, groups: Groups, now: float) -> JudgeLook:
         end=now,
         metrics=metrics,
         groups=(canary, baseline),
-        even=request.rule.traffic == "even" and request.rule.against == "concurrent",
+        even=request.rule.traffic == "even" and request.rule.against != "before",
     )
     fault = agent_metrics.overlap(baseline, request.canary_version)
+    if request.rule.against == "fresh":
+        oldest = (request.renewed or 0.0) + request.rule.warm_up + look.seconds + LATE
+        fault = fault or agent_metrics.stale(baseline, oldest)
     return asked.model_copy(update={"baseline_fault": fault})

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from activities.freezes import present_freeze
 from activities.heartbeats import BatchProgress, beating
 from domain.deployment import NodeFailure
@@ -16,13 +18,17 @@ from store.database import Database
 ASK_EVERY: Final = 2.0  # seconds; agents report every 10
 
 Change = Callable[[NodesOrder], Awaitable[NodesOutcome]]
+Mark = Callable[[AsyncSession, str, str, tuple[NodeName, ...], int], Awaitable[None]]
 
 
-async def in_turn(database: Database, order: NodesOrder, change: Change) -> NodesOutcome:
-    """Touch and change the nodes of a batch, as many at a time as the margin of their zones allows.
+async def in_turn(
+    database: Database, order: NodesOrder, change: Change, mark: Mark = rollouts.touch
+) -> NodesOutcome:
+    """Mark and change the nodes of a batch, as many at a time as the margin of their zones allows.
 
     In a freeze they are handed back untouched. Nodes that may not start within the order's deadline count as
     failed; nothing was done to them, and it counts against the release only where the rollout may be why.
+    What changes is marked as touched, unless `mark` does something else.
 
     Raises:
         Conflict: the deployment is rolling back, or has ended.
@@ -30,12 +36,13 @@ async def in_turn(database: Database, order: NodesOrder, change: Change) -> Node
     if not BatchProgress().started and (freeze := await present_freeze(database, order)):
         return NodesOutcome(done=0, held=order.nodes, freeze=freeze)
     if not order.min_healthy:
-        await _touch(database, order, order.nodes)
+        async with database.transaction(order.tenant) as session:
+            await mark(session, order.tenant, order.deployment, order.nodes, order.wave)
         return await change(order)
     waiting, done = order.nodes, 0
     failures: list[NodeFailure] = []
     while waiting:
-        part = await _admitted(database, order, waiting)
+        part = await _admitted(database, order, waiting, mark)
         if not part:
             failures += await _not_started(database, order, waiting)
             break
@@ -61,15 +68,10 @@ async def _not_started(
     ]
 
 
-async def _touch(database: Database, order: NodesOrder, part: tuple[NodeName, ...]) -> None:
-    async with database.transaction(order.tenant) as session:
-        await rollouts.touch(session, order.tenant, order.deployment, part, order.wave)
-
-
 async def _admitted(
-    database: Database, order: NodesOrder, waiting: tuple[NodeName, ...]
+    database: Database, order: NodesOrder, waiting: tuple[NodeName, ...], mark: Mark
 ) -> tuple[NodeName, ...]:
-    """Those that may start now, marked as touched; none when the deadline has passed."""
+    """Those that may start now, marked; none when the deadline has passed."""
     async with beating():
         for _ in range(max(1, int(order.deadline / ASK_EVERY))):
             async with database.transaction(order.tenant) as session:
@@ -77,7 +79,7 @@ async def _admitted(
                     session, order.tenant, order.deployment, waiting, order.min_healthy
                 )
                 if part:
-                    await rollouts.touch(session, order.tenant, order.deployment, part, order.wave)
+                    await mark(session, order.tenant, order.deployment, part, order.wave)
                     return part
             await asyncio.sleep(ASK_EVERY)
     return ()

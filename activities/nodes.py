@@ -1,4 +1,4 @@
-"""Node operations, batch by batch: stage, activate, verify, revert.
+"""Node operations, batch by batch: stage, activate, verify, renew, revert.
 
 Each node gets an operation id that is the same in every retry, so the node applies it once; the heartbeat
 names the nodes that are finished, so a retry drives only the rest.
@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 from typing_extensions import override
 
@@ -15,6 +16,7 @@ from activities.freezes import present_freeze
 from activities.heartbeats import BatchProgress, beating
 from activities.hooks import CalledHooks
 from activities.margin import in_turn
+from activities.operations import operation_id, operation_of, revert_operation
 from activities.orders import Nodes
 from clients.agent import AgentClient
 from domain.deployment import NodeFailure
@@ -85,7 +87,7 @@ class AgentNodes(Nodes):
             stored = await releases.by_ref(session, order.tenant, order.release)
 
         async def drive(node: str, address: str) -> ModuleReport:
-            operation = _operation(order, node, Action.STAGE, signature=stored.signature_base64)
+            operation = operation_of(order, node, Action.STAGE, signature=stored.signature_base64)
             bundle = self._bundles.path_of(order.release.digest)
             agents = self._agents.of(order.tenant)
             return (await agents.stage(address, operation, bundle, deadline=order.deadline)).report
@@ -96,7 +98,7 @@ class AgentNodes(Nodes):
     @override
     async def activate(self, order: NodesOrder) -> NodesOutcome:
         async def drive(node: str, address: str) -> ModuleReport:
-            operation = _operation(order, node, Action.ACTIVATE)
+            operation = operation_of(order, node, Action.ACTIVATE)
             return await self._operate(order, address, operation)
 
         return await self._in_turn(order, OutcomeKind.ACTIVATED, self._hooked(order, drive))
@@ -115,7 +117,7 @@ class AgentNodes(Nodes):
     @override
     async def start(self, order: NodesOrder) -> NodesOutcome:
         async def drive(node: str, address: str) -> ModuleReport:
-            operation = _operation(order, node, Action.START)
+            operation = operation_of(order, node, Action.START)
             return await self._operate(order, address, operation)
 
         return await self._in_turn(order, OutcomeKind.STARTED, drive)
@@ -124,7 +126,7 @@ class AgentNodes(Nodes):
     @override
     async def smoke(self, order: NodesOrder) -> NodesOutcome:
         async def drive(node: str, address: str) -> ModuleReport:
-            operation = _operation(order, node, Action.SMOKE)
+            operation = operation_of(order, node, Action.SMOKE)
             return await self._operate(order, address, operation)
 
         return await self._batch(order, OutcomeKind.STARTED, drive)
@@ -133,7 +135,7 @@ class AgentNodes(Nodes):
     @override
     async def switch(self, order: NodesOrder) -> NodesOutcome:
         async def drive(node: str, address: str) -> ModuleReport:
-            operation = _operation(order, node, Action.ACTIVATE, keep=True)
+            operation = operation_of(order, node, Action.ACTIVATE, keep=True)
             return await self._operate(order, address, operation)
 
         return await self._in_turn(order, OutcomeKind.ACTIVATED, self._hooked(order, drive))
@@ -142,7 +144,7 @@ class AgentNodes(Nodes):
     @override
     async def settle(self, order: NodesOrder) -> NodesOutcome:
         async def drive(node: str, address: str) -> ModuleReport:
-            operation = _operation(order, node, Action.SETTLE)
+            operation = operation_of(order, node, Action.SETTLE)
             await self._operate(order, address, operation)
             return await self._read_back(order, address, order.release.module, order.release)
 
@@ -150,11 +152,38 @@ class AgentNodes(Nodes):
 
     @activity.defn
     @override
+    async def renew(self, order: NodesOrder) -> NodesOutcome:
+        prior = await self._prior(order)
+
+        async def drive(node: str, address: str) -> ModuleReport:
+            stable = prior.get(node)
+            if stable is None:
+                raise NotStaged(f"{node} had nothing installed when the plan was made")
+            own = order.model_copy(update={"release": stable})
+
+            async def restart(node: str, address: str) -> ModuleReport:
+                operation = operation_of(own, node, Action.RENEW)
+                await self._operate(order, address, operation)
+                return await self._read_back(order, address, stable.module, stable)
+
+            return await self._hooked(own, restart)(node, address)
+
+        async def untouched(
+            session: AsyncSession, tenant: str, deployment: str, _nodes: object, _wave: int
+        ) -> None:
+            await rollouts.goes_forward(session, tenant, deployment)
+
+        return await in_turn(
+            self._database, order, lambda part: self._batch(part, None, drive, freezable=part), untouched
+        )
+
+    @activity.defn
+    @override
     async def revert(self, order: RevertOrder) -> NodesOutcome:
         prior = await self._prior(order)
 
         async def drive(node: str, address: str) -> ModuleReport:
-            operation = _revert_operation(order, node, prior[node])
+            operation = revert_operation(order, node, prior[node])
             try:
                 return await self._operate(order, address, operation)
             except NotStaged:
@@ -183,12 +212,12 @@ class AgentNodes(Nodes):
     async def _batch(
         self,
         order: NodesOrder | RevertOrder,
-        kind: OutcomeKind,
+        kind: OutcomeKind | None,
         drive: Drive,
         *,
         freezable: NodesOrder | None = None,
     ) -> NodesOutcome:
-        """Drive the nodes of a batch that are not finished yet, and record what became of each.
+        """Drive the nodes of a batch that are not finished yet, and record what became of each, as `kind`.
 
         A `freezable` order is asked for a freeze before each node is begun: what has begun is finished,
         and the rest is handed back.
@@ -199,7 +228,8 @@ class AgentNodes(Nodes):
         waiting = [name for name in order.nodes if name not in progress.finished()]
         async with beating(progress):
             observed = await self._drive_all(waiting, addresses, drive, progress, freezable)
-            await self._record(order, kind, progress, observed)
+            if kind is not None:
+                await self._record(order, kind, progress, observed)
         return NodesOutcome(
             done=len(progress.done),
             failures=tuple(progress.failures),
@@ -283,9 +313,10 @@ class AgentNodes(Nodes):
             raise ReadBackMismatch(difference)
         return report
 
-    async def _prior(self, order: RevertOrder) -> dict[str, ReleaseRef | None]:
+    async def _prior(self, order: NodesOrder | RevertOrder) -> dict[str, ReleaseRef | None]:
+        of = order.of if isinstance(order, RevertOrder) else order.deployment
         async with self._database.transaction(order.tenant) as session:
-            return await rollouts.prior(session, order.tenant, order.of, order.nodes)
+            return await rollouts.prior(session, order.tenant, of, order.nodes)
 
     async def _stage_again(
         self, order: RevertOrder, node: str, address: str, release: ReleaseRef | None
@@ -295,7 +326,7 @@ class AgentNodes(Nodes):
         async with self._database.transaction(order.tenant) as session:
             stored = await releases.by_ref(session, order.tenant, release)
         operation = Operation(
-            id=_operation_id(order, node, Action.STAGE),
+            id=operation_id(order, node, Action.STAGE),
             action=Action.STAGE,
             module=order.module,
             fence=order.fence,
@@ -305,32 +336,3 @@ class AgentNodes(Nodes):
         await self._agents.of(order.tenant).stage(
             address, operation, self._bundles.path_of(release.digest), deadline=order.deadline
         )
-
-
-def _operation_id(order: NodesOrder | RevertOrder, node: str, action: Action) -> str:
-    """The same in every retry of the same order; another in the next round of a rollback."""
-    return f"{order.deployment}:{order.fence}:{order.attempt}:{action}:{node}"
-
-
-def _operation(
-    order: NodesOrder, node: str, action: Action, *, signature: str | None = None, keep: bool = False
-) -> Operation:
-    return Operation(
-        id=_operation_id(order, node, action),
-        action=action,
-        module=order.release.module,
-        fence=order.fence,
-        release=order.release,
-        signature=signature,
-        keep=keep,
-    )
-
-
-def _revert_operation(order: RevertOrder, node: str, release: ReleaseRef | None) -> Operation:
-    return Operation(
-        id=_operation_id(order, node, Action.REVERT),
-        action=Action.REVERT,
-        module=order.module,
-        fence=order.fence,
-        release=release,
-    )

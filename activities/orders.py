@@ -100,6 +100,17 @@ class Nodes(ABC):
 
     @activity.defn
     @abstractmethod
+    async def renew(self, order: NodesOrder) -> NodesOutcome:
+        """Let a new process of what each node ran before the deployment take over, and read that back.
+
+        The nodes stay untouched: there is nothing to take back.
+
+        Raises:
+            Conflict: final; the deployment is rolling back already.
+        """
+
+    @activity.defn
+    @abstractmethod
     async def revert(self, order: RevertOrder) -> NodesOutcome:
         """Order each node back to its recorded release, staging it again where its slot is gone."""
 

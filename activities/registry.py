@@ -107,6 +107,7 @@ def node_activities(held: Holdings) -> Activities:
         nodes.smoke,
         nodes.switch,
         nodes.settle,
+        nodes.renew,
         nodes.revert,
         nodes.verify_reverted,
         AgentLooks(held.database, held.agents, held.provider_http).look,

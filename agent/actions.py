@@ -48,6 +48,7 @@ async def prepare(module: Module, operation: Operation) -> Step:
         Action.START: _start,
         Action.SMOKE: _smoke,
         Action.SETTLE: _settle,
+        Action.RENEW: _renew,
     }[operation.action]
     return await prepared(module, operation, operation.release, current)
 
@@ -148,6 +149,19 @@ async def _settle(module: Module, _: Operation, release: ReleaseRef, current: Sl
 
     async def run() -> Done:
         return Done(changed=await (await module.driver(current.manifest.kind)).settle())
+
+    return _staying(current, run)
+
+
+async def _renew(module: Module, _: Operation, release: ReleaseRef, current: Slot | None) -> Step:
+    if current is None or current.release != release:
+        raise Conflict(f"{release} is not current: only what is can be renewed")
+
+    async def run() -> Done:
+        await _whole(module, current)
+        driver = await module.driver(current.manifest.kind)
+        await driver.switch(current, current, module.point)
+        return Done(changed=True)
 
     return _staying(current, run)
 

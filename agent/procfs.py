@@ -1,6 +1,7 @@
 """What the kernel says of processes: proc(5). Nothing here is remembered; everything is read when asked."""
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,11 @@ def stat(pid: int) -> Stat | None:
         started=int(fields[19]),
         cpu_ticks=sum(int(field) for field in fields[11:15]),
     )
+
+
+def age(started: int) -> float:
+    """Seconds since a start in clock ticks since boot, as `Stat.started` has it."""
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started / _TICKS)
 
 
 def boot_id() -> str:

@@ -81,6 +81,7 @@ class Sampler:
                 at=at,
                 version=subject.version,
                 instance=subject.instance,
+                age=procfs.age(subject.started),
                 probe_ok=health.ok if health is not None else None,
                 probe_seconds=health.seconds if health is not None else None,
                 cpu_seconds=usage.cpu_seconds,

@@ -29,6 +29,8 @@ def show_plan(release: str, shown: dict[str, Any]) -> None:
     console.print(f"plan {shown['digest'][:12]}   {len(plan['waves'])} waves   {expected}", highlight=False)
     columns = ("wave", "nodes", "zones (left alone)", "gates", "steps", "expected", "if it fails, taken back")
     show_table(columns, _rows(shown))
+    for line in _fresh_baselines(shown):
+        console.print(line, highlight=False)
     if shown["unheard"]:
         console.print(f"not heard of yet: {', '.join(shown['unheard'])}", highlight=False)
 
@@ -79,6 +81,19 @@ def _rows(shown: dict[str, Any]) -> Iterator[tuple[object, ...]]:
         stake = f"{blast['nodes']} ({blast['share']:.0%}){', all of ' + whole if whole else ''}"
         steps = " → ".join(wave["steps"])
         yield wave["wave"], nodes, zones, ", ".join(wave["gates"]), steps, _estimate(wave["expected"]), stake
+
+
+def _fresh_baselines(shown: dict[str, Any]) -> Iterator[str]:
+    """What is restarted although it does not change, for each wave that wants it."""
+    before = shown["plan"]["replaces"]
+    for wave in shown["waves"]:
+        if (group := wave["fresh_baseline"]) is not None:
+            zones = ", ".join(f"{zone or '-'}: {count}" for zone, count in group["renewed"].items())
+            short = f" ({group['reason']})" if group["reason"] else ""
+            yield (
+                f"wave {wave['wave']} is judged against {group['nodes']} unchanged nodes on {before}{short};"
+                f" restarted for that: {zones or 'none'}"
+            )
 
 
 def _estimate(expected: dict[str, Any]) -> str:

@@ -62,7 +62,30 @@ def overlap(baseline: Nodes, version: str) -> str:
     mixed = [node.node for node in baseline if version in node.versions]
     if not mixed:
         return ""
-    return f"baseline nodes run {version} themselves: {', '.join(mixed[:5])}"
+    return f"baseline nodes run {version} themselves: {_some(mixed)}"
+
+
+def stale(baseline: Nodes, oldest: float) -> str:
+    """Why a baseline is not fresh: none of it was restarted, or processes that are older; "" when it is.
+
+    Args:
+        baseline: the nodes.
+        oldest: seconds that the processes may have run by the end of the look.
+    """
+    if not baseline:
+        return "the baseline is not fresh: no unchanged node could be restarted for it"
+    seen = [node for node in baseline if node.samples]
+    unknown = [node.node for node in seen if node.age is None]
+    if unknown:
+        return f"the baseline is not fresh as far as is known: no age of the process on {_some(unknown)}"
+    old = [node.node for node in seen if node.age is not None and node.age > oldest]
+    if old:
+        return f"the baseline is not fresh: older processes run on {_some(old)}"
+    return ""
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5])
 
 
 def _side(spec: MetricSpec, nodes: Nodes, bounds: tuple[float, ...]) -> Side:

@@ -25,6 +25,7 @@ class NodeIntervals:
         probes, unhealthy: health probes asked, and those not answered well.
         latency: observations of the interval, as cumulative buckets.
         versions: the releases that were seen, in order.
+        age: seconds before the end at which the oldest process that was seen began; None if unknown.
     """
 
     node: str
@@ -37,6 +38,7 @@ class NodeIntervals:
     unhealthy: Series
     latency: tuple[Histogram | None, ...]
     versions: tuple[str, ...] = ()
+    age: float | None = None
 
 
 def silent(node: str, parts: int) -> NodeIntervals:
@@ -78,7 +80,13 @@ def cut(
         unhealthy=tuple(_number([sample.probe_ok is False for _, sample in each]) for each in bins),
         latency=tuple(_latency(each) for each in bins),
         versions=tuple(dict.fromkeys(sample.version for sample in inside)),
+        age=_age(inside, end),
     )
+
+
+def _age(samples: Sequence[Sample], end: float) -> float | None:
+    ages = [end - sample.at + sample.age for sample in samples if sample.age is not None]
+    return max(ages) if ages and len(ages) == len(samples) else None
 
 
 Pairs = Sequence[tuple[Sample | None, Sample]]

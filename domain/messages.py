@@ -237,7 +237,10 @@ class CommandTokenVerdict(Frozen):
 
 
 class AnalysisInput(Frozen):
-    """The judge's run over one wave; in the background, condition checks alone until told to conclude."""
+    """The judge's run over one wave; in the background, condition checks alone until told to conclude.
+
+    `renewed` is how many seconds before it began the first node of a fresh baseline was restarted.
+    """
 
     tenant: TenantId
     environment: EnvironmentName
@@ -252,6 +255,7 @@ class AnalysisInput(Frozen):
     subject: str
     against: str = "baseline"
     background: bool = False
+    renewed: float | None = None
 
 
 class Look(Frozen):

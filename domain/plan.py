@@ -15,7 +15,7 @@ from domain.hooks import OF_NODES, Boundary, HookRule, boundaries_after, boundar
 from domain.names import EnvironmentName, NodeName, TenantId
 from domain.policy import AnalysisRule, Deadlines, FailureBudget, RollbackRule
 from domain.release import ReleaseRef
-from domain.steps import Keep, Pause, Retire, Smoke, Start, Switch, disorder
+from domain.steps import Keep, Pause, Renew, Retire, Smoke, Start, Switch, disorder
 
 
 class Stage(Frozen):
@@ -85,7 +85,8 @@ Step = Annotated[
     | Keep
     | Retire
     | Pause
-    | Watch,
+    | Watch
+    | Renew,
     Field(discriminator="kind"),
 ]
 
@@ -133,6 +134,20 @@ class Plan(Frozen):
         wrong = disorder([(step.kind, step.wave) for step in self.steps], len(self.waves))
         if wrong is not None:
             raise ValueError(f"step {wrong[0] + 1}: {wrong[1]}")
+        return self
+
+    @model_validator(mode="after")
+    def _renewed_nodes_are_unchanged(self) -> Self:
+        renewed: dict[NodeName, int] = {}
+        for step in self.steps:
+            if not isinstance(step, Renew):
+                continue
+            later = dict.fromkeys(self.remaining_after(step.wave))
+            for name in step.nodes:
+                if name not in later or name in renewed:
+                    words = f"{name} is not of a later wave, or comes twice"
+                    raise ValueError(f"renew of wave {step.wave}: {words}")
+                renewed[name] = step.wave
         return self
 
     @property
@@ -183,6 +198,16 @@ class Plan(Frozen):
     def remaining_after(self, wave: int) -> tuple[NodeName, ...]:
         """Nodes that this wave and those before it leave unchanged: the concurrent baseline."""
         return tuple(name for each in self.waves[wave:] for name in each.nodes)
+
+    def fresh_baseline(self, wave: int) -> tuple[NodeName, ...]:
+        """Of those, the ones that were renewed for this wave or one before it."""
+        renewed = {
+            name: True
+            for step in self.steps
+            if isinstance(step, Renew) and step.wave <= wave
+            for name in step.nodes
+        }
+        return tuple(name for name in self.remaining_after(wave) if name in renewed)
 
 
 SMALL_WAVE = 16

@@ -3,27 +3,24 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from domain.background import with_background
 from domain.custom import compile_custom
 from domain.errors import PlanImpossible
+from domain.feasibility import can_run_beside, few_enough, in_time, min_healthy
+from domain.fresh_baseline import with_fresh_baseline
 from domain.gate_rule import GateRule
 from domain.manifest import Manifest
 from domain.names import EnvironmentName, NodeName, TenantId
 from domain.node import Node
 from domain.placement import by_zone, cut, fill, spread, zone_limits, zone_of
 from domain.plan import Activate, Analyze, Bake, Gate, Plan, Stage, Step, Verify, Wave
-from domain.policy import Deadlines, EnvironmentPolicy
+from domain.policy import EnvironmentPolicy
 from domain.release import Kind, ReleaseRef
 from domain.steps import Keep, Retire, Smoke, Start, Switch
 from domain.strategy import Amount, BlueGreen, Canary, Custom, Direct, Rolling, Strategy, resolve
-from domain.waiting import certain_waits
 
 InPlace = Direct | Canary | Rolling
-
-# A workflow's history has room for about this many waves (Temporal ends one at 51,200 events).
-MOST_WAVES: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -34,11 +31,13 @@ class Fleet:
         nodes: in the order in which they change.
         installed: whether any of them has the module now, so that there is something to compare with.
         measured: whether the module's nodes give samples: those of a program do, files give none.
+        stable: which nodes run the release that is replaced.
     """
 
     nodes: Sequence[Node]
     installed: bool
     measured: bool
+    stable: Mapping[NodeName, bool]
 
 
 @dataclass(frozen=True)
@@ -80,21 +79,22 @@ def make_plan(
     if not nodes:
         raise PlanImpossible(f"environment {environment!r} has no nodes", field="environment")
     versions = Counter(running.get(node.name) for node in nodes)
+    replaces = versions.most_common(1)[0][0]
     fleet = Fleet(
         nodes=spread(nodes, _first_wave(strategy, len(nodes))),
         installed=any(version is not None for version in versions),
         measured=manifest is None or manifest.kind is Kind.PROCESS,
+        stable={name: version == replaces for name, version in running.items()},
     )
     waves, steps = _compile(strategy, fleet, policy, manifest)
-    _few_enough(waves)
-    steps = with_background(steps, policy)
-    _in_time(steps, policy.deadlines, manifest)
+    steps = _completed(steps, waves, strategy, fleet, policy)
+    in_time(steps, policy.deadlines, manifest)
     return Plan(
         tenant=tenant,
         environment=environment,
         release=release,
         strategy=strategy.kind,
-        replaces=versions.most_common(1)[0][0],
+        replaces=replaces,
         waves=_numbered(waves),
         steps=tuple(steps),
         deadlines=policy.deadlines,
@@ -103,19 +103,28 @@ def make_plan(
         ill=policy.ill,
         deferred=left_out.deferred,
         quarantined=left_out.quarantined,
-        min_healthy=_min_healthy(policy, nodes),
+        min_healthy=min_healthy(policy, nodes),
         guard=policy.guard,
         hooks=policy.hooks,
         unsigned_votes=policy.unsigned_votes,
     )
 
 
-def _few_enough(waves: Sequence[Sequence[Node]]) -> None:
-    if len(waves) > MOST_WAVES:
-        raise PlanImpossible(
-            f"{len(waves)} waves are too many ({MOST_WAVES} at most): let more nodes change together",
-            field="strategy",
-        )
+def _completed(
+    steps: Sequence[Step],
+    waves: Sequence[Sequence[Node]],
+    strategy: Strategy,
+    fleet: Fleet,
+    policy: EnvironmentPolicy,
+) -> list[Step]:
+    """A strategy's steps, with what the policy's analyses need besides them.
+
+    Raises:
+        PlanImpossible: too many waves, or nothing for an analysis to compare with.
+    """
+    few_enough(waves)
+    compared = with_fresh_baseline(steps, waves, fleet.stable, _unavailable(strategy, fleet.nodes))
+    return with_background(compared, policy)
 
 
 def _first_wave(strategy: Strategy, total: int) -> int:
@@ -139,37 +148,16 @@ def _numbered(waves: Sequence[Sequence[Node]]) -> tuple[Wave, ...]:
     )
 
 
-def _min_healthy(policy: EnvironmentPolicy, nodes: Sequence[Node]) -> dict[str, int]:
-    """The policy's margin, zone by zone.
-
-    Raises:
-        PlanImpossible: no node of a zone could ever start.
-    """
-    if policy.min_healthy is None:
-        return {}
-    margin = policy.min_healthy
-    needed = zone_limits(nodes, lambda in_zone: resolve(margin, in_zone))
-    sizes = Counter(zone_of(node) for node in nodes)
-    for zone, least in needed.items():
-        if least >= sizes[zone]:
-            where = f"zone {zone!r}" if zone else "the nodes without a zone"
-            raise PlanImpossible(
-                f"min_healthy asks for {least} of {sizes[zone]} in {where}: no node there could be changed",
-                field="min_healthy",
-            )
-    return needed
-
-
 def _compile(
     strategy: Strategy, fleet: Fleet, policy: EnvironmentPolicy, manifest: Manifest | None
 ) -> tuple[list[list[Node]], list[Step]]:
     match strategy:
         case BlueGreen():
-            _can_run_beside(manifest)
+            can_run_beside(manifest)
             return [list(fleet.nodes)], _blue_green(strategy, policy)
         case Custom():
             if any(step.step == "start" for step in strategy.steps):
-                _can_run_beside(manifest)
+                can_run_beside(manifest)
             gates = {
                 wave: [Gate(wave=wave, rule=rule) for rule in rules]
                 for wave, rules in _all_gates(policy, len(strategy.waves)).items()
@@ -177,32 +165,6 @@ def _compile(
             return compile_custom(strategy, fleet.nodes, policy, gates, installed=fleet.installed)
         case Direct() | Canary() | Rolling():
             return _in_place(strategy, fleet, policy)
-
-
-def _in_time(steps: Sequence[Step], deadlines: Deadlines, manifest: Manifest | None) -> None:
-    """A deadline that must pass before the plan can be through is an error of the plan."""
-    waits = certain_waits(steps)
-    if waits >= deadlines.deployment:
-        raise PlanImpossible(
-            f"its bakes and analyses alone take {waits:.0f} s, and the deployment may take"
-            f" {deadlines.deployment:.0f} s",
-            field="deadlines.deployment",
-        )
-    start = manifest.process.start_timeout if manifest is not None and manifest.process is not None else 0
-    if start >= deadlines.node:
-        raise PlanImpossible(
-            f"the program may take {start:.0f} s to start, and one node {deadlines.node:.0f} s for all of it",
-            field="deadlines.node",
-        )
-
-
-def _can_run_beside(manifest: Manifest | None) -> None:
-    if manifest is not None and manifest.process is not None and manifest.process.swap == "restart":
-        raise PlanImpossible(
-            f'{manifest.name} has swap = "restart": it binds its own ports and cannot run beside itself;'
-            " use rolling or canary",
-            field="strategy",
-        )
 
 
 def _blue_green(strategy: BlueGreen, policy: EnvironmentPolicy) -> list[Step]:
@@ -267,9 +229,17 @@ def _bake(wave: int, seconds: float | None) -> list[Step]:
 
 
 def _parts(strategy: InPlace, members: Sequence[Node], nodes: Sequence[Node]) -> list[list[Node]]:
-    if isinstance(strategy, Rolling) or strategy.max_unavailable is None:
+    limits = _unavailable(strategy, nodes)
+    if isinstance(strategy, Rolling) or limits is None:
         return [list(members)]
-    return fill(members, len(members), _limits(strategy.max_unavailable, nodes))
+    return fill(members, len(members), limits)
+
+
+def _unavailable(strategy: Strategy, nodes: Sequence[Node]) -> dict[str, int] | None:
+    """How many nodes of each zone may be in change at once; None where the strategy sets no limit."""
+    if isinstance(strategy, BlueGreen) or strategy.max_unavailable is None:
+        return None
+    return _limits(strategy.max_unavailable, nodes)
 
 
 def _limits(amount: Amount, nodes: Sequence[Node]) -> dict[str, int]:

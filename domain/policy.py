@@ -43,6 +43,8 @@ class AnalysisRule(Strict):
         against: concurrent: nodes that have not changed yet, over the same minutes. before: the same nodes
             before the change, at a fixed shift of the clock that is as long as the analysis may take. For
             fleets without two nodes that are alike; what changes by itself is then blamed on the release.
+            fresh: as concurrent, with as many unchanged nodes as changed ones, restarted on the release that
+            they run when the wave has changed: what a fresh process does differently is then on both sides.
         traffic: "even" where every node should get as many requests as any other: then the split is tested
             first; "any" where nothing is known about it.
         extensions: how many further durations an inconclusive analysis may take.
@@ -62,7 +64,7 @@ class AnalysisRule(Strict):
     extensions: int = Field(default=1, ge=0, le=100)
     on_inconclusive: Literal["hold", "rollback"] = "hold"
     metrics: tuple[MetricSpec, ...] = Field(default=AGENT_METRICS, max_length=50)
-    against: Literal["concurrent", "before"] = "concurrent"
+    against: Literal["concurrent", "before", "fresh"] = "concurrent"
     traffic: Literal["any", "even"] = "any"
     thresholds: Thresholds = Thresholds()
     health: HealthLimits = HealthLimits()

@@ -6,6 +6,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from domain.base import Frozen
+from domain.names import NodeName
 
 
 class Start(Frozen):
@@ -44,6 +45,17 @@ class Retire(Frozen):
     wave: int
 
 
+class Renew(Frozen):
+    """Restart the stable release on nodes of later waves: the fresh baseline that the wave is judged against.
+
+    A new process of the same release takes over, as in a swap, so that both sides have run equally long.
+    """
+
+    kind: Literal["renew"] = "renew"
+    wave: int
+    nodes: tuple[NodeName, ...] = Field(min_length=1)
+
+
 class Pause(Frozen):
     """Hold until a person resumes; with `seconds`, at most so long."""
 
@@ -55,6 +67,7 @@ class Pause(Frozen):
 CHANGES: Final = ("activate", "switch")
 TOUCHING: Final = ("start", *CHANGES)  # from the first of these on there is something to take back
 _ONCE: Final = ("stage", "start", "activate", "switch", "retire")
+_COMPARES: Final = ("analyze", "renew")
 # What a step needs to have happened to its wave; one of the words in each tuple is enough.
 _NEEDS: Final = {
     "start": ("stage",),
@@ -62,6 +75,7 @@ _NEEDS: Final = {
     "smoke": ("start",),
     "switch": ("start",),
     "verify": CHANGES,
+    "renew": CHANGES,
     "bake": CHANGES,
     "analyze": CHANGES,
     "keep": ("switch",),
@@ -110,9 +124,9 @@ def _too_early_or_late(kind: str, wave: int, done: dict[int, list[str]]) -> str 
             return f"wave {wave} was started beside: it is switched, not activated"
         if wave > 1 and not _changed(done[wave - 1]):
             return f"wave {wave} changes before wave {wave - 1}"
-    if kind == "analyze" and _changed(done.get(wave + 1, [])):
+    if kind in _COMPARES and _changed(done.get(wave + 1, [])):
         return (
-            f"analyze of wave {wave} comes after wave {wave + 1} has changed: nothing is left to compare with"
+            f"{kind} of wave {wave} comes after wave {wave + 1} has changed: nothing is left to compare with"
         )
     return None
 

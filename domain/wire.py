@@ -44,6 +44,7 @@ class Action(StrEnum):
         current runs already.
     smoke: check the release that runs beside, or is current, as its manifest says; changes nothing.
     settle: end what runs beside the given release, which has to be current.
+    renew: let a new process of the given release, which has to be current, take over from the one that runs.
     """
 
     STAGE = "stage"
@@ -54,6 +55,7 @@ class Action(StrEnum):
     START = "start"
     SMOKE = "smoke"
     SETTLE = "settle"
+    RENEW = "renew"
 
 
 NEEDS_RELEASE = (
@@ -63,6 +65,7 @@ NEEDS_RELEASE = (
     Action.START,
     Action.SMOKE,
     Action.SETTLE,
+    Action.RENEW,
 )
 
 
@@ -248,6 +251,7 @@ class Sample(Frozen):
         at: seconds since the epoch on the node.
         version: the release that ran; samples taken while two processes overlap are not recorded.
         instance: names the process (pid and start), so that a counter's reset is never a decrease.
+        age: seconds that the process has run; None from agents that do not say it.
         probe_ok, probe_seconds: the health probe's answer and how long it took; None without one.
         cpu_seconds: CPU time used so far; memory_bytes: resident set, children included.
         requests, errors, latency: from the module's metrics endpoint; None when it has none.
@@ -256,6 +260,7 @@ class Sample(Frozen):
     at: float
     version: str
     instance: str
+    age: float | None = None
     probe_ok: bool | None = None
     probe_seconds: float | None = None
     cpu_seconds: float | None = None

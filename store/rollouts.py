@@ -158,10 +158,7 @@ async def touch(session: AsyncSession, tenant: str, deployment: str, nodes: Iter
         Conflict: the deployment is rolling back, or has ended, or a node is not of this wave.
         NotFound: no such deployment of this tenant.
     """
-    row = await locked_deployment(session, tenant, deployment)
-    phase = Phase(row.phase)
-    if phase.terminal or phase is Phase.ROLLING_BACK:
-        raise Conflict(f"deployment {deployment!r} is {phase}: no node may change for it any more")
+    await goes_forward(session, tenant, deployment)
     names = tuple(nodes)
     marked = await session.scalars(
         update(DeploymentNodeRow)
@@ -177,6 +174,19 @@ async def touch(session: AsyncSession, tenant: str, deployment: str, nodes: Iter
     strangers = set(names) - set(marked)
     if strangers:
         raise Conflict(f"not in wave {wave} of deployment {deployment!r}: {', '.join(sorted(strangers))}")
+
+
+async def goes_forward(session: AsyncSession, tenant: str, deployment: str) -> None:
+    """Lock the deployment's row and see that nodes may still change for it.
+
+    Raises:
+        Conflict: it is rolling back, or has ended.
+        NotFound: no such deployment of this tenant.
+    """
+    row = await locked_deployment(session, tenant, deployment)
+    phase = Phase(row.phase)
+    if phase.terminal or phase is Phase.ROLLING_BACK:
+        raise Conflict(f"deployment {deployment!r} is {phase}: no node may change for it any more")
 
 
 async def record_outcomes(

@@ -24,7 +24,7 @@ from domain.messages import (
 )
 from domain.names import rollback_id
 from domain.plan import Analyze, Bake, Gate, Plan, Step, Watch
-from domain.steps import TOUCHING, Keep, Pause
+from domain.steps import TOUCHING, Keep, Pause, Renew
 from workflows.background import Background
 from workflows.causes import cause_of, code_of
 from workflows.controls import Commanded, Halted, Superseded
@@ -34,6 +34,7 @@ from workflows.hooks import heed_hooks, tell_the_end
 from workflows.inbox import Inbox
 from workflows.judging import analyze
 from workflows.options import PLANNING
+from workflows.renewal import renew
 from workflows.rollback import RollbackWorkflow
 from workflows.rollout import Rollout
 from workflows.tasks import to_the_end
@@ -128,6 +129,8 @@ class DeploymentWorkflow(Commanded):
                 await keep(self._rollout, plan, step)
             case Pause():
                 await rest(self._rollout, step)
+            case Renew():
+                await renew(self._rollout, plan, step)
             case _:
                 self._touched = self._touched or step.kind in TOUCHING
                 await perform(self._rollout, plan, step)

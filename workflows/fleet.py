@@ -27,6 +27,7 @@ async def drive(
     may_start: Callable[[], bool] = lambda: True,
     give_up: Callable[[Sequence[NodeFailure], int], bool] = lambda _failures, _executed: False,
     hold: Callable[[Freeze], Awaitable[None]] | None = None,
+    slices: Callable[[tuple[NodeName, ...]], list[tuple[NodeName, ...]]] = batches,
 ) -> NodesOutcome:
     """Run `work` on every batch of `nodes`.
 
@@ -37,12 +38,13 @@ async def drive(
         give_up: asked with (failures, executed) before each batch; yes leaves the rest untouched.
         hold: waits for the end of a freeze that kept nodes of a batch from starting; `may_start` says no
             meanwhile. Then those nodes come first.
+        slices: cuts the nodes into batches.
 
     Returns:
         All batches' outcomes together. A batch whose activity failed as a whole counts all its nodes as
         failed, with the activity's error.
     """
-    waiting = deque(batches(nodes))
+    waiting = deque(slices(nodes))
     done = 0
     failures: list[NodeFailure] = []
 

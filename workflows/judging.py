@@ -5,15 +5,14 @@ from temporalio import workflow
 from domain.analysis import Doubt, Outcome, Verdict
 from domain.console import clip
 from domain.deployment import Cause, CauseKind, Phase
+from domain.fresh_baseline import BASELINE_NODES
 from domain.messages import AnalysisInput, AnalysisResult
-from domain.names import analysis_id
+from domain.names import NodeName, analysis_id
 from domain.plan import Analyze, Plan, Watch
 from domain.policy import AnalysisRule
 from workflows.analysis import CanaryAnalysisWorkflow
 from workflows.controls import Halted
 from workflows.rollout import Rollout
-
-BASELINE_NODES = 200  # more concurrent baseline nodes than this make no verdict better
 
 
 async def analyze(rollout: Rollout, plan: Plan, step: Analyze) -> None:
@@ -31,11 +30,12 @@ async def analyze(rollout: Rollout, plan: Plan, step: Analyze) -> None:
         wave=step.wave,
         module=plan.release.module,
         canary=rollout.changed_by(plan, step.wave),
-        baseline=plan.remaining_after(step.wave)[:BASELINE_NODES] if step.against == "baseline" else (),
+        baseline=_baseline(rollout, plan, step),
         against=step.against,
         canary_version=plan.release.version,
         rule=step.rule,
         subject=f"{plan.release}, wave {step.wave} of {len(plan.waves)}",
+        renewed=workflow.time() - rollout.renewed_at if rollout.renewed_at is not None else None,
     )
     child = await workflow.start_child_workflow(
         CanaryAnalysisWorkflow.run,
@@ -47,6 +47,16 @@ async def analyze(rollout: Rollout, plan: Plan, step: Analyze) -> None:
     analysis: AnalysisResult | None = await rollout.attend(child, skippable=True)
     if analysis is not None:
         await heed(rollout, analysis.verdict, step)
+
+
+def _baseline(rollout: Rollout, plan: Plan, step: Analyze) -> tuple[NodeName, ...]:
+    """Nodes that are not changed yet; for a fresh baseline, those of them that were restarted."""
+    if step.against != "baseline":
+        return ()
+    if step.rule.against == "fresh":
+        group = rollout.able(plan.fresh_baseline(step.wave))
+        return tuple(name for name in group if name not in rollout.not_renewed)
+    return plan.remaining_after(step.wave)[:BASELINE_NODES]
 
 
 def turns_back(verdict: Verdict, rule: AnalysisRule) -> bool:

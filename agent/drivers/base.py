@@ -48,6 +48,7 @@ class Subject:
 
     version: str
     pid: int
+    started: int  # clock ticks since boot
     instance: str
     probe: Probe | None
     probe_url: str | None

@@ -174,6 +174,7 @@ class ProcessDriver:
         return Subject(
             version=manifest.version,
             pid=instance.pid,
+            started=instance.record.started,
             instance=instance.name,
             probe=probe,
             probe_url=self._processes.url(probe.socket, probe.path, ports) if probe else None,

@@ -185,6 +185,67 @@ def test_traffic_that_should_be_even_and_is_not_is_no_comparison():
     assert looks(fleet, rule=RULE)[-1].verdict.doubt is None
 
 
+FRESH = RULE.model_copy(update={"against": "fresh"})
+RENEWED = 15.0  # seconds after the change
+
+
+def restarted(fleet, *names, at=CHANGED + RENEWED):
+    """Processes say how old they are; those of `names` began anew, the others long before."""
+    for name, samples in fleet.samples.items():
+        skew = fleet.skew[name]
+        began = at + skew if name in names else skew - 86400.0
+        changed = CHANGED + skew
+        fleet.samples[name] = [
+            each.model_copy(
+                update={
+                    "age": each.at - (began if each.at >= began else skew - 86400.0)
+                    if each.version == OLD
+                    else each.at - changed,
+                    "instance": "1:2" if name in names and each.at >= began else each.instance,
+                }
+            )
+            for each in samples
+        ]
+    return fleet
+
+
+def fresh_looks(fleet, rule=FRESH, **facts):
+    """Three looks that begin thirty seconds after the change, against a baseline that was restarted."""
+    memory, said = None, []
+    asked = request(rule=rule, renewed=5.0, **facts)
+    for index in range(1, 4):
+        look = Look(analysis=asked, number=index, seconds=30.0 * index)
+        at = CHANGED + RENEWED + 5.0 + rule.warm_up + look.seconds
+        since = read_from(look, memory, at - look.seconds - 300.0)
+        compared = compare(look, fleet.answer(at, since), memory, at)
+        memory = compared.memory
+        said.append(compared.verdict)
+    return said
+
+
+def test_a_fresh_baseline_is_judged_like_any_other():
+    assert fresh_looks(restarted(Fleet(), *BASELINE))[-1].outcome is Outcome.PASS
+    assert fresh_looks(restarted(Fleet(slower=1.5), *BASELINE))[-1].outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    ("judge", "fleet", "baseline", "words"),
+    [
+        ("sequential", lambda: restarted(Fleet(), "b1", "b3"), BASELINE, "older processes run on b2"),
+        ("threshold", lambda: restarted(Fleet(), "b1", "b3"), BASELINE, "older processes run on b2"),
+        ("mann-whitney", lambda: restarted(Fleet(), "b1", "b3"), BASELINE, "older processes run on b2"),
+        ("sequential", lambda: restarted(Fleet(), *BASELINE, at=CHANGED - 60), BASELINE, "on b1, b2, b3"),
+        ("sequential", Fleet, BASELINE, "no age of the process on b1, b2, b3"),
+        ("sequential", lambda: restarted(Fleet(), *BASELINE), (), "no unchanged node could be restarted"),
+    ],
+)
+def test_a_baseline_that_is_not_fresh_is_never_a_pass(judge, fleet, baseline, words):
+    rule = FRESH.model_copy(update={"judge": judge})
+    for verdict in fresh_looks(fleet(), rule, baseline=baseline):
+        assert (verdict.outcome, verdict.doubt) == (Outcome.INCONCLUSIVE, Doubt.BASELINE_BAD)
+        assert words in verdict.reason
+
+
 BEFORE = AnalysisRule(duration=90, interval=30, warm_up=0, extensions=0, against="before")
 
 

@@ -1,7 +1,7 @@
 """The module that tests deploy: an HTTP server on the socket that it is given, or on a port of its own.
 
-Arguments: how to behave (serve, with-child, crash, hang, die-soon), and a port to bind when no socket is
-handed over.
+Arguments: how to behave (serve, with-child, crash, hang, die-soon, once), and a port to bind when no
+socket is handed over.
 """
 
 import asyncio
@@ -100,6 +100,11 @@ async def main() -> None:
 
 if BEHAVIOUR == "with-child":
     subprocess.Popen(["sleep", "1000"])
+if BEHAVIOUR == "once":
+    try:
+        (Path(os.environ["HOTSWAP_DATA"]) / "started").touch(exist_ok=False)
+    except FileExistsError:
+        sys.exit("this release starts only once")
 if BEHAVIOUR == "crash":
     sys.exit("this release cannot start")
 if BEHAVIOUR == "hang":

@@ -105,6 +105,25 @@ async def test_killed_at_a_milestone(
     assert (await node.order(Action.REVERT, one)).ok
 
 
+async def test_killed_while_two_processes_of_one_release_run(
+    process: AgentProcess, releases: Releases
+) -> None:
+    ready = MILESTONES["the new process is ready"]
+    one = releases.program("1.0.0")
+    node = await process.start()
+    before = (await node.install(one)).report.process
+    since = len(node.journal())
+    operation = node.operation(Action.RENEW, one)
+    await cut_short(process, node, operation, lambda: ready(node, one, since))
+    await settled(process)
+    await check_one_release(node, [one])
+    # The pointer does not tell whether it was through, so it is done anew.
+    result = await node.client.operate(node.address, operation)
+    assert (result.ok, result.replayed) == (True, False)
+    assert result.report.process.started > before.started
+    await check_one_release(node, [one])
+
+
 async def test_killed_at_random_moments(process: AgentProcess, releases: Releases) -> None:
     dice = random.Random(20251120)
     one, two = releases.program("1.0.0"), releases.program("2.0.0")

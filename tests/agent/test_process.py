@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.drivers import logs
-from domain.errors import ModuleNotReady
+from domain.errors import Conflict, ModuleNotReady
 from domain.readback import mismatch
 from domain.wire import Action, ModuleState
 from tests.agent.nodes import Node, Releases, Traffic, ask, running, until, until_report
@@ -73,6 +73,50 @@ async def test_a_release_that_never_gets_ready_leaves_the_old_one_untouched(
     assert after.current == one.ref
     assert running(node.directory) == [before.process.pid]
     assert mismatch(after, one.ref) is None
+
+
+async def test_renewing_puts_a_fresh_process_of_the_same_release_in_its_place(
+    node: Node, releases: Releases
+) -> None:
+    one, two = releases.program("1.0.0"), releases.program("2.0.0")
+    before = (await node.install(one)).report
+    await node.stage(two)
+    operation = node.operation(Action.RENEW, one)
+    async with Traffic(before.endpoints["http"]) as traffic:
+        await traffic.hears("1.0.0", 20)
+        renewed = await node.client.operate(node.address, operation)
+        await traffic.hears("1.0.0", 20)
+    after = renewed.report
+    assert (renewed.ok, renewed.changed, traffic.failures) == (True, True, [])
+    assert mismatch(after, one.ref) is None
+    assert (after.current, after.previous, after.staged) == (before.current, before.previous, two.ref)
+    assert after.process.started > before.process.started
+    assert running(node.directory) == [after.process.pid]
+    again = await node.client.operate(node.address, operation)
+    assert (again.replayed, (await node.module()).process) == (True, after.process)
+    samples = (await node.client.samples(node.address, "echo", since=0.0)).samples
+    assert all(sample.age is not None for sample in samples)
+    with pytest.raises(Conflict, match="not current"):
+        await node.order(Action.RENEW, two)
+
+
+async def test_a_renewal_that_fails_leaves_what_ran(node: Node, releases: Releases) -> None:
+    one = releases.program("1.0.0", "once")
+    before = (await node.install(one)).report
+    with pytest.raises(ModuleNotReady):
+        await node.order(Action.RENEW, one)
+    after = await node.module()
+    assert after.process == before.process
+    assert mismatch(after, one.ref) is None
+
+
+async def test_renewing_what_binds_its_own_port_restarts_it(node: Node, releases: Releases) -> None:
+    one = releases.program("1.0.0", swap="restart", ready="probe")
+    before = (await node.install(one)).report
+    after = (await node.order(Action.RENEW, one)).report
+    assert mismatch(after, one.ref) is None
+    assert after.endpoints == before.endpoints
+    assert running(node.directory) == [after.process.pid] != [before.process.pid]
 
 
 async def test_restart_stops_the_old_one_first_and_keeps_the_port(node: Node, releases: Releases) -> None:

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from domain.forecast import estimate, forecast
-from domain.policy import default_policy
-from domain.strategy import Rolling
+from domain.policy import AnalysisRule, EnvironmentPolicy, default_policy
+from domain.strategy import Canary, Rolling
 from tests.cli.test_commands import ok, run, sent
 from tests.domain.test_forecast import HISTORY, zones_of
 from tests.domain.test_planner import plan_for
@@ -81,3 +81,12 @@ def test_what_has_no_plan_is_named(server, answer):
     with pytest.raises(CommandFailed, match="'d-1' has no plan") as refused:
         run(server, *PLAN, "--diff", "d-1")
     assert refused.value.field == "diff"
+
+
+def test_what_is_restarted_without_being_changed_is_told(server):
+    policy = EnvironmentPolicy(analysis=AnalysisRule(against="fresh"))
+    answer = shown(10, strategy=Canary(shares=(70, 100)), policy=policy)
+    server.routes = {"POST /api/v1/deployments/plan": ok(answer)}
+    text = " ".join(run(server, *PLAN).output.split())
+    assert "wave 1 is judged against 3 unchanged nodes on 1.0.0 (7 nodes are changed, and of the 3" in text
+    assert "restarted for that: z" in text

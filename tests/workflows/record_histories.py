@@ -328,6 +328,23 @@ async def record_succession(client: Client) -> None:
         await save(client, deployment_workflow_id(second), f"after-{mode}")
 
 
+async def record_fresh(client: Client) -> None:
+    """Restarts for a fresh baseline, one of which fails."""
+    policy = EnvironmentPolicy(analysis=QUICK.model_copy(update={"against": "fresh"}))
+    failed: list[str] = []
+
+    def refuses(action: str, node: str) -> str | None:
+        if action != "renew" or failed not in ([], [node]):
+            return None
+        failed[:] = [node]
+        return "does not start"
+
+    world = World(policy=policy, strategy=Canary(shares=(30, 100), bake=0.2), refuses=refuses)
+    async with lane(client, "fresh-baseline", world, "d-fresh"):
+        pass
+    await save(client, deployment_workflow_id("d-fresh"), "fresh-baseline")
+
+
 async def record_guards(client: Client) -> None:
     """A guard that nothing happens to, and one that takes its release back."""
     rule = GuardRule(seconds=1, interval=0.2, window=1, misses=1)
@@ -357,6 +374,7 @@ async def main() -> None:
         await record_losses(env.client)
         await record_tenants(env.client)
         await record_guards(env.client)
+        await record_fresh(env.client)
         await record_promotions.record(env.client, save)
         await asyncio.sleep(0.2)
 

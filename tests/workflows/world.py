@@ -275,7 +275,7 @@ class World:
         if isinstance(order, NodesOrder):
             self.orders.append((action, order))
         now = activity.info().current_attempt_scheduled_time.timestamp()
-        if action in {"stage", "start", "activate", "switch", "settle"}:
+        if action in {"stage", "start", "activate", "switch", "settle", "renew"}:
             freeze = self.freeze_at(now)
             if freeze is not None:
                 return NodesOutcome(done=0, held=order.nodes, freeze=freeze)
@@ -327,6 +327,10 @@ class World:
         outcome = await self._each("settle", order, None)
         self.beside = [node for node in self.beside if node not in order.nodes or node in outcome.held]
         return outcome
+
+    @activity.defn(name="renew")
+    async def renew(self, order: NodesOrder) -> NodesOutcome:
+        return await self._each("renew", order, None)
 
     @activity.defn(name="revert")
     async def revert(self, order: RevertOrder) -> NodesOutcome:
@@ -419,6 +423,7 @@ class World:
             self.smoke,
             self.switch,
             self.settle,
+            self.renew,
             self.revert,
             self.verify_reverted,
             self.look,
