@@ -256,12 +256,15 @@ async def test_a_node_that_joins_during_a_rollout_runs_the_stable_release_until_
     agents = Agents(living, tmp_path)
     try:
         await agents.join("qa", "qa-1")
-        assert (await deploy(living, first, environment="qa"))["phase"] == "completed"
+        assert (await deploy(living, first, environment="qa", strategy={"kind": "direct"}))[
+            "phase"
+        ] == "completed"
         slow = {"kind": "rolling", "batch": 1, "max_unavailable": 1, "bake": 600}
         going = asyncio.create_task(deploy(living, second, environment="qa", strategy=slow))
         rollout = await newest(living, "qa", phase="baking")
 
         late = await agents.join("qa", "qa-2")
+        await agents.report("qa-2", late)
         await caught_up(living)
         assert await running(living, late) == first.ref
         async with living.asks("dora") as dora:

@@ -48,7 +48,7 @@ class Agents:
         self._processes: list[AgentProcess] = []
 
     async def join(self, environment: str, name: str, **settings: Any) -> Node:
-        """Start an agent and register its node; it has reported once."""
+        """Start an agent and register its node. Nobody has heard of it yet."""
         place = self._directory / name
         place.mkdir()
         config = write_config(place / "agent.toml", self._world.pki, port=free_port(), node=name, **settings)
@@ -58,7 +58,6 @@ class Agents:
         async with self._world.asks("admin") as admin:
             answer = await admin.post("/nodes", json=body)
         assert answer.status_code == 201, answer.text
-        await self.report(name, node)
         return node
 
     async def report(self, name: str, node: Node) -> None:
