@@ -82,7 +82,7 @@ class Fuzzed:
             *("--checks", ",".join(CHECKS), "--max-examples", str(examples), "--seed", str(SEED)),
             *about,
             *("--phases", phases, "--generation-database", "none", "--no-color"),
-            *("--request-timeout", "30", "--continue-on-failure", "--warnings", "off", "--workers", "1"),
+            *("--request-timeout", "10", "--continue-on-failure", "--warnings", "off", "--workers", "1"),
             *("--suppress-health-check", "all", "--output-truncate", "false"),
             *(("-H", f"Authorization: Bearer {token}") if token else ()),
         ]
