@@ -47,7 +47,7 @@ def read_from(look: Look, memory: LookMemory | None, earliest: float) -> dict[st
         earliest: when the analysis began, on the slowest clock that a node may have.
     """
     request, cursors = look.analysis, memory.cursors if memory else {}
-    shift = request.rule.clock_shift if request.rule.against == "before" else 0.0
+    shift = request.clock_shift
     if is_first(memory):
         earliest -= _history_seconds(request)
         cursors = {}
@@ -70,7 +70,7 @@ def compare(
     request, policy = look.analysis, look.analysis.rule.judge_policy()
     parts = interval_count(request.rule.interval)
     cursors = dict(memory.cursors) if memory else {}
-    shift = request.rule.clock_shift
+    shift = request.clock_shift
     nodes, before = {}, {}
     for name, samples in found.items():
         if samples is None:
@@ -80,16 +80,17 @@ def compare(
         end = max(samples.now, start + 1e-3)
         version = request.canary_version if name in request.canary else None
         nodes[name] = cut(name, samples.samples, version=version, start=start, end=end, parts=parts)
-        old = _old(request, samples)
+        old = of_release_before(request, samples)
         before[name] = cut(name, old, version=None, start=start - shift, end=end - shift, parts=parts)
         cursors[name] = end
     past = _past(request, found, 0.0) if is_first(memory) else {}
-    if request.rule.against == "before":
+    if shift:
         further = _past(request, found, shift) if is_first(memory) else {}
         groups = Groups(request.canary, request.canary, nodes, before, past, further)
     else:
         groups = Groups(request.canary, request.baseline, nodes, nodes, past, past)
-    asked = _judge_look(look, groups, now)
+    seconds = look.seconds if look.number == 1 else request.rule.interval
+    asked = judge_groups(look, groups, start=now - seconds, end=now)
     if sources:
         asked = asked.model_copy(update={"metrics": (*asked.metrics, *sources)})
         cursors[SOURCES] = now
@@ -98,7 +99,7 @@ def compare(
     return Compared(verdict, JudgedLook(policy=policy, look=asked), kept)
 
 
-def _old(request: AnalysisInput, samples: Samples) -> list[Sample]:
+def of_release_before(request: AnalysisInput, samples: Samples) -> list[Sample]:
     """What a node sampled under the release that it ran before the one that is judged.
 
     Not under others: a release that was tried and taken back since is no picture of how things usually are.
@@ -122,7 +123,7 @@ def _past(request: AnalysisInput, found: Found, shift: float) -> dict[str, NodeI
     """
     changed = []
     for samples in (found[name] for name in request.canary):
-        old = _old(request, samples) if samples is not None else []
+        old = of_release_before(request, samples) if samples is not None else []
         if samples is not None and old:
             changed.append(samples.now - old[-1].at)
     if not changed:
@@ -134,7 +135,9 @@ def _past(request: AnalysisInput, found: Found, shift: float) -> dict[str, NodeI
         if samples is not None:
             end = samples.now - age - shift
             start = end - number * step
-            past[name] = cut(name, _old(request, samples), version=None, start=start, end=end, parts=number)
+            past[name] = cut(
+                name, of_release_before(request, samples), version=None, start=start, end=end, parts=number
+            )
     return past
 
 
@@ -154,7 +157,8 @@ def _group(names: Sequence[str], of: Mapping[str, NodeIntervals]) -> list[NodeIn
     return [of[name] for name in names] if all(name in of for name in names) else []
 
 
-def _judge_look(look: Look, groups: Groups, now: float) -> JudgeLook:
+def judge_groups(look: Look, groups: Groups, *, start: float, end: float) -> JudgeLook:
+    """What the judge reads of both groups, between two instants for people."""
     request = look.analysis
     canary = _group(groups.canary, groups.canary_now)
     baseline = _group(groups.baseline, groups.baseline_now)
@@ -170,11 +174,11 @@ def _judge_look(look: Look, groups: Groups, now: float) -> JudgeLook:
         metrics = tuple(metric.model_copy(update=gone) for metric in metrics)
     asked = agent_metrics.judge_look(
         look.number,
-        start=now - (look.seconds if look.number == 1 else request.rule.interval),
-        end=now,
+        start=start,
+        end=end,
         metrics=metrics,
         groups=(canary, baseline),
-        even=request.rule.traffic == "even" and request.rule.against != "before",
+        even=request.rule.traffic == "even" and not request.clock_shift,
     )
     fault = agent_metrics.overlap(baseline, request.canary_version)
     if request.rule.against == "fresh":

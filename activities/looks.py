@@ -10,6 +10,7 @@ from activities.comparison import SOURCES, Found, compare, read_from
 from activities.heartbeats import beating
 from activities.node_samples import collect
 from activities.orders import Looks
+from activities.recorded import compare_recorded, recall
 from activities.source_metrics import read_sources
 from clients.agent import AgentClient
 from clients.providers.http import ProviderHttp
@@ -38,6 +39,8 @@ class AgentLooks(Looks):
         async with beating():
             if look.analysis.against == "health":
                 return await self._look_alone(look)
+            if look.analysis.against == "recorded":
+                return await self._look_at_recorded(look)
             return await self._look_at_both(look)
 
     async def _look_at_both(self, look: Look) -> Verdict:
@@ -52,8 +55,34 @@ class AgentLooks(Looks):
         now = time.time()
         start = memory.cursors.get(SOURCES, now - look.seconds) if memory else now - look.seconds
         parts = interval_count(request.rule.interval)
-        sources = await read_sources(self._http, request, start=start, end=now, parts=parts)
+        sources = await read_sources(
+            self._http, request, start=start, end=now, parts=parts, back=request.clock_shift
+        )
         compared = await asyncio.to_thread(compare, look, found, memory, now, sources)
+        async with self._database.transaction(request.tenant) as session:
+            await analyses.save(session, look, compared.verdict, compared.judged, compared.memory)
+        return compared.verdict
+
+    async def _look_at_recorded(self, look: Look) -> Verdict:
+        """The first look records what the nodes did before; later ones read that."""
+        request = look.analysis
+        now = time.time()
+        began = request.began if request.began is not None else now
+        async with self._database.transaction(request.tenant) as session:
+            addresses = await nodes.addresses(session, request.tenant, request.canary)
+            known = await analyses.recorded(session, look)
+        since = (now if known is not None else began) - look.seconds - CLOCK_SKEW
+        found = await collect(self._agents, addresses, request.module, dict.fromkeys(request.canary, since))
+        recorded = known if known is not None else recall(look, found)
+        sources = await read_sources(
+            self._http,
+            request,
+            start=now - look.seconds,
+            end=now,
+            parts=interval_count(look.seconds),
+            back=now - began,
+        )
+        compared = await asyncio.to_thread(compare_recorded, look, found, recorded, now, sources)
         async with self._database.transaction(request.tenant) as session:
             await analyses.save(session, look, compared.verdict, compared.judged, compared.memory)
         return compared.verdict

@@ -13,15 +13,20 @@ from cli.session import AsJson, connect, console, errors, show_json
 from domain.conditions.metric import ARGO, OURS
 from domain.imports.argo import KINDS, read_template
 from domain.imports.kayenta_request import read_request
-from domain.names import analysis_id
+from domain.names import analysis_id, guard_id
 from domain.offline import read_judge_config
 from domain.providers import ConditionCheck
 from reports.model import Report
 
 AnalysisId = Annotated[
-    str, typer.Argument(metavar="ID", help="The analysis: analysis-DEPLOYMENT-WAVE, or a deployment's id.")
+    str,
+    typer.Argument(
+        metavar="ID", help="The analysis: analysis-DEPLOYMENT-WAVE, guard-DEPLOYMENT, or a deployment's id."
+    ),
 ]
 Wave = Annotated[int, typer.Option(min=1, help="Which wave, where ID is a deployment's.")]
+
+OWN_IDS = ("analysis-", "guard-")
 
 group = typer.Typer(no_args_is_help=True, help="What the judge said of a wave.")
 
@@ -89,6 +94,7 @@ def show(
     *,
     analysis: AnalysisId,
     wave: Wave = 1,
+    guard: Annotated[bool, typer.Option("--guard", help="The guard, where ID is a deployment's.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write the report as a page to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -96,7 +102,9 @@ def show(
 
     With --html the report as one self-contained page.
     """
-    name = analysis if analysis.startswith("analysis-") else analysis_id(analysis, wave)
+    name = analysis
+    if not analysis.startswith(OWN_IDS):
+        name = guard_id(analysis) if guard else analysis_id(analysis, wave)
     with connect(context) as client:
         if as_json:
             show_json(client.get(f"/analyses/{name}"))

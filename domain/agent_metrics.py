@@ -25,6 +25,7 @@ AGENT_METRICS: Final = (
     ),
 )
 AGENT_METRIC_NAMES: Final = tuple(spec.name for spec in AGENT_METRICS)
+AGENTS_REMEMBER: Final = 840.0  # seconds of samples per release, at one a second
 
 Nodes = Sequence[NodeIntervals]
 

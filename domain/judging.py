@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue
 
 from domain.analysis import Verdict
 from domain.base import Frozen, Strict
+from domain.increments import NodeIntervals
 from domain.metrics import JudgeLook
 
 JudgeName = Literal["sequential", "threshold", "mann-whitney"]
@@ -129,10 +130,12 @@ class LookMemory(Frozen):
     Attributes:
         state: the judge's.
         cursors: per node, how far its samples were read, on its own clock.
+        recorded: with the first look of a guard against recorded figures: what each node did before.
     """
 
     state: JudgeState
     cursors: dict[str, float] = Field(default_factory=dict)
+    recorded: dict[str, NodeIntervals] = Field(default_factory=dict)
 
 
 class Replay(Frozen):

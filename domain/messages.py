@@ -239,7 +239,13 @@ class CommandTokenVerdict(Frozen):
 class AnalysisInput(Frozen):
     """The judge's run over one wave; in the background, condition checks alone until told to conclude.
 
-    `renewed` is how many seconds before it began the first node of a fresh baseline was restarted.
+    Attributes:
+        against: baseline: nodes that are not changed yet, or as the rule says; health: absolute limits;
+            recorded: the same nodes' last window under the release before; before: the same nodes, `shift`
+            seconds earlier.
+        began: when the rollout began to change nodes, seconds since the epoch, where a guard must know.
+        shift: of the clock, in seconds; None is the rule's.
+        renewed: how many seconds before the analysis began the first node of a fresh baseline was restarted.
     """
 
     tenant: TenantId
@@ -256,6 +262,15 @@ class AnalysisInput(Frozen):
     against: str = "baseline"
     background: bool = False
     renewed: float | None = None
+    began: float | None = None
+    shift: float | None = None
+
+    @property
+    def clock_shift(self) -> float:
+        """How many seconds earlier the same nodes are the baseline; 0 where other nodes are."""
+        if self.shift is not None:
+            return self.shift
+        return self.rule.clock_shift if self.rule.against == "before" else 0.0
 
 
 class Look(Frozen):

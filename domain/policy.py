@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from domain.agent_metrics import AGENT_METRIC_NAMES, AGENT_METRICS
+from domain.agent_metrics import AGENT_METRICS, AGENTS_REMEMBER
 from domain.arrival import Arrival, SupersedeMode
 from domain.attribution import IllBudget
 from domain.availability import OfflineBudget
@@ -21,14 +21,11 @@ from domain.judging import JudgeName, JudgePolicy, MannWhitney, Thresholds
 from domain.metrics import MetricSpec
 from domain.names import EnvironmentName
 from domain.promotion import PromotionRule
-from domain.providers import ConditionCheck, PrometheusSource, named_once
+from domain.providers import ConditionCheck, PrometheusSource, measured_once, named_once
 from domain.roles import Role
 from domain.strategy import Amount, BlueGreen, Canary, Direct, Rolling, Strategy
 
 Duration = Annotated[float, Field(gt=0, le=90 * 86400)]
-
-
-AGENTS_REMEMBER = 840.0  # seconds of samples per release, at one a second
 
 
 class AnalysisRule(Strict):
@@ -84,17 +81,7 @@ class AnalysisRule(Strict):
                 f"against: agents remember {AGENTS_REMEMBER:.0f} s, and duration, extensions and warm_up "
                 f"together need {self.clock_shift:.0f} s of the time before the change"
             )
-        sources = [source.spec.name for source in self.sources]
-        names = [spec.name for spec in self.metrics]
-        twice = [name for place, name in enumerate(sources) if name in (*names, *sources[:place])]
-        if twice:
-            raise ValueError(f"sources: {twice[0]} occurs twice")
-        if len(names) != len(dict.fromkeys(names)):
-            raise ValueError("metrics: a name occurs twice")
-        unknown = [name for name in names if name not in AGENT_METRIC_NAMES]
-        if unknown:
-            known = ", ".join(AGENT_METRIC_NAMES)
-            raise ValueError(f"metrics: agents do not measure {', '.join(unknown)}; known are {known}")
+        measured_once(self.metrics, self.sources)
         return self
 
     @property

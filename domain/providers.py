@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 import jsonpath
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
+from domain.agent_metrics import AGENT_METRIC_NAMES
 from domain.base import Frozen, Strict
 from domain.conditions.metric import OURS, ConditionMetric, Semantics
 from domain.metrics import MetricKind, MetricSpec
@@ -203,6 +204,25 @@ class PrometheusSource(Strict):
         if (self.exposure is not None) != (self.spec.kind is MetricKind.RATIO):
             raise ValueError("exposure goes with kind ratio, and only there")
         return self
+
+
+def measured_once(metrics: Sequence[MetricSpec], sources: Sequence[PrometheusSource]) -> None:
+    """Refuse two metrics of one name, and one of the agents' that they do not measure.
+
+    Raises:
+        ValueError: naming them.
+    """
+    names = [spec.name for spec in metrics]
+    others = [source.spec.name for source in sources]
+    twice = [name for place, name in enumerate(others) if name in (*names, *others[:place])]
+    if twice:
+        raise ValueError(f"sources: {twice[0]} occurs twice")
+    if len(names) != len(dict.fromkeys(names)):
+        raise ValueError("metrics: a name occurs twice")
+    unknown = [name for name in names if name not in AGENT_METRIC_NAMES]
+    if unknown:
+        known = ", ".join(AGENT_METRIC_NAMES)
+        raise ValueError(f"metrics: agents do not measure {', '.join(unknown)}; known are {known}")
 
 
 class Circumstances(Frozen):

@@ -135,7 +135,10 @@ def _line(measured: Sequence[tuple[JudgedLook, MetricLook, Side]], began: float)
     values: list[float | None] = []
     for judged, metric, side in measured:
         for place in range(side.intervals):
-            minutes.append((judged.look.start + (place + 1) * judged.look.step - began) / MINUTE)
+            minute = (judged.look.start + (place + 1) * judged.look.step - began) / MINUTE
+            if minutes and minute <= minutes[-1]:
+                continue  # windows of a guard overlap
+            minutes.append(minute)
             values.append(_pooled(metric, side, place, range(len(side.nodes))))
     return Line(minutes=tuple(minutes), values=tuple(values))
 

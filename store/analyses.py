@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.analysis import Verdict
+from domain.increments import NodeIntervals
 from domain.judging import JudgedLook, LookMemory, Replay
 from domain.measuring import Conclusion
 from domain.messages import Look
@@ -46,12 +47,22 @@ async def save(
 
 async def memory(session: AsyncSession, look: Look) -> LookMemory | None:
     """What the look before this one left; None before the first."""
+    return await _left_by(session, look, look.number - 1)
+
+
+async def recorded(session: AsyncSession, look: Look) -> dict[str, NodeIntervals] | None:
+    """What the first look recorded of the time before; None in the first look."""
+    first = await _left_by(session, look, 1) if look.number > 1 else None
+    return first.recorded if first is not None else None
+
+
+async def _left_by(session: AsyncSession, look: Look, number: int) -> LookMemory | None:
     request = look.analysis
     kept = await session.scalar(
         select(AnalysisRow.memory).where(
             AnalysisRow.tenant == request.tenant,
             AnalysisRow.analysis == request.analysis,
-            AnalysisRow.look == look.number - 1,
+            AnalysisRow.look == number,
         )
     )
     return LookMemory.model_validate_json(zlib.decompress(kept)) if kept is not None else None

@@ -1,6 +1,8 @@
 """Condition checks of one analysis: each measured when it is due, until all are decided or one is bad."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
 
 from temporalio import workflow
 
@@ -25,13 +27,18 @@ _RESOLUTION = 0.001
 class Conditions:
     """The checks of one analysis and where each stands."""
 
-    def __init__(self, request: AnalysisInput, checks: tuple[ConditionCheck, ...]) -> None:
+    def __init__(
+        self,
+        request: AnalysisInput,
+        checks: tuple[ConditionCheck, ...],
+        known: Mapping[str, CheckProgress] = MappingProxyType({}),
+    ) -> None:
         self._request = request
         self._checks = checks
         self._metrics = tuple(judged_metric(check) for check in checks)
         self._progress = {
-            check.metric.name: CheckProgress(metric=MetricProgress(name=check.metric.name))
-            for check in checks
+            name: known.get(name) or CheckProgress(metric=MetricProgress(name=name))
+            for name in (check.metric.name for check in checks)
         }
         self._measured = 0
         self._ending = False
@@ -43,6 +50,11 @@ class Conditions:
         """Whether a check that counts has ended badly, so that nothing else needs to be waited for."""
         dry = [metric.name for metric in self._metrics if metric.dry_run]
         return is_terminating(self._run().metrics, dry, terminate=False)
+
+    @property
+    def progress(self) -> dict[str, CheckProgress]:
+        """Where each check stands, by name: what another one of this class can go on from."""
+        return dict(self._progress)
 
     @property
     def verdicts(self) -> tuple[MetricVerdict, ...]:

@@ -132,8 +132,13 @@ class DeploymentWorkflow(Commanded):
             case Renew():
                 await renew(self._rollout, plan, step)
             case _:
-                self._touched = self._touched or step.kind in TOUCHING
+                self._touches(step)
                 await perform(self._rollout, plan, step)
+
+    def _touches(self, step: Step) -> None:
+        if step.kind in TOUCHING:
+            self._touched = True
+            self._rollout.began = self._rollout.began or workflow.time()
 
     async def _safe_point(self) -> None:
         """Between two steps: what was ordered is heeded; a pause holds here."""

@@ -1,29 +1,35 @@
 """Watches a release after its deployment has completed; a breach takes it back, and only it."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 from temporalio import workflow
 
 from domain.analysis import Outcome, Verdict
-from domain.console import escape
+from domain.console import verdict_details
 from domain.events import EventKind
-from domain.guard import Breach, GuardInput, GuardResult, Returned
-from domain.messages import AnalysisInput, Look
-from domain.names import guard_id
-from domain.policy import AnalysisRule
+from domain.guard import Breach, GuardResult, Returned
+from domain.guarding import Guarded, GuardInput, ending, guard_analysis, look_back
+from domain.measuring import Conclusion, with_conditions
+from domain.messages import Look
 from workflows.attributes import VERDICT, show_position
 from workflows.chronicle import Chronicle
+from workflows.guard_checks import GuardChecks
 from workflows.inbox import Inbox, Receives
-from workflows.options import LOOK, RECORD
+from workflows.options import LOOK, MEASUREMENT, RECORD
 from workflows.waking import wake_lane
 
 with workflow.unsafe.imports_passed_through():
-    from activities.orders import Guards, Looks
+    from activities.orders import Guards, Looks, Measurements
 
 
 @workflow.defn
 class GuardWorkflow(Receives):
-    """Looks on an interval for as long as the rule says. The lane is free meanwhile."""
+    """Looks on an interval for as long as the rule says, condition checks beside. The lane is free meanwhile.
+
+    It continues as new when its history has grown.
+    """
 
     @workflow.init
     def __init__(self, request: GuardInput) -> None:
@@ -32,59 +38,88 @@ class GuardWorkflow(Receives):
         self._chronicle = Chronicle(
             tenant=request.tenant, deployment=request.deployment, series=f"guard-{workflow.info().run_id[:8]}"
         )
-        self._looks = 0
+        self._stands = request.continues or Guarded(opened=workflow.time())
+        self._analysis = guard_analysis(request, self._stands.opened)
+        self._checks = GuardChecks(self._analysis, self._stands.checks)
+        self._verdict: Verdict | None = None
 
     @workflow.run
     async def run(self, request: GuardInput) -> GuardResult:
         """Until the time is over or the breach."""
-        rule = request.rule
-        await self._chronicle.note(EventKind.GUARD_OPENED, f"watched for {rule.seconds:.0f} s")
-        until, misses = workflow.time() + rule.seconds, 0
-        while workflow.time() < until:
-            pause = min(rule.interval, until - workflow.time())
-            await workflow.sleep(timedelta(seconds=pause), summary="the guard's next look")
-            verdict = await self._look()
-            misses = misses + 1 if verdict.outcome is Outcome.FAIL else 0
-            if misses >= rule.misses:
-                return await self._breached(verdict)
-        words = f"nothing happened in {rule.seconds:.0f} s after completion"
+        if request.continues is None:
+            words = f"watched for {request.rule.seconds:.0f} s"
+            await self._chronicle.note(EventKind.GUARD_OPENED, words)
+        checking = asyncio.ensure_future(self._checks.run())
+        breach = await self._watch()
+        # What is being measured is short: it is waited for rather than cancelled, so that its result is kept.
+        self._checks.stop()
+        await workflow.wait([checking])
+        if breach is None and workflow.time() < self._until:
+            stands = self._stands.model_copy(update={"checks": self._checks.progress})
+            workflow.continue_as_new(request.model_copy(update={"continues": stands}))
+        final = await self._conclude()
+        if breach is not None:
+            return await self._breached(breach)
+        words = ending(request.rule, self._stands, final)
         await self._chronicle.note(EventKind.GUARD_CLOSED, words)
         show_position(phase="guard-over", wave=None, waiting_for="")
         return GuardResult(breached=False, reason=words)
 
+    @property
+    def _until(self) -> float:
+        return self._stands.opened + self._request.rule.seconds
+
+    async def _watch(self) -> str | None:
+        """Look after look; why there is a breach, None at the end of the time or of a history's room."""
+        rule = self._request.rule
+        while workflow.time() < self._until and not workflow.info().is_continue_as_new_suggested():
+            pause = min(rule.interval, self._until - workflow.time())
+            if await _within(pause, lambda: self._checks.failed):
+                failed = (each for each in self._checks.verdicts if each.outcome is Outcome.FAIL)
+                return "; ".join(each.reason for each in failed)
+            verdict = await self._look()
+            if self._stands.misses >= rule.misses:
+                return verdict.reason
+        return None
+
     async def _look(self) -> Verdict:
-        self._looks += 1
-        request = self._request
-        analysis = AnalysisInput(
-            tenant=request.tenant,
-            environment=request.environment,
-            deployment=request.deployment,
-            analysis=guard_id(request.deployment),
-            wave=request.wave,
-            module=request.module,
-            canary=request.nodes,
-            baseline=(),
-            canary_version=request.version,
-            rule=AnalysisRule(health=request.rule.health),
-            subject=f"guard of {request.module}@{request.version}",
-            against="health",
-        )
-        look = Look(analysis=analysis, number=self._looks, seconds=request.rule.window)
+        before, number = self._stands, self._stands.looks + 1
+        reach = look_back(self._request.rule, workflow.time() - before.opened)
+        look = Look(analysis=self._analysis, number=number, seconds=reach)
         verdict: Verdict = await workflow.execute_activity_method(
-            Looks.look, look, summary=f"look {self._looks} of the guard", **LOOK
+            Looks.look, look, summary=f"look {number} of the guard", **LOOK
         )
-        workflow.upsert_search_attributes([VERDICT.value_set(verdict.outcome)])
-        workflow.set_current_details(f"look {self._looks}: **{verdict.outcome}** {escape(verdict.reason)}")
+        self._verdict = verdict
+        failed, unsure = verdict.outcome is Outcome.FAIL, verdict.outcome is Outcome.INCONCLUSIVE
+        counts = {"misses": before.misses + 1 if failed else 0, "doubts": before.doubts + unsure}
+        self._stands = before.model_copy(update={"looks": number, **counts})
+        self._show(with_conditions(verdict, self._checks.verdicts))
         return verdict
 
-    async def _breached(self, verdict: Verdict) -> GuardResult:
+    def _show(self, verdict: Verdict) -> None:
+        workflow.upsert_search_attributes([VERDICT.value_set(verdict.outcome)])
+        workflow.set_current_details(verdict_details(self._analysis.subject, verdict))
+
+    async def _conclude(self) -> Verdict | None:
+        """The last word, kept where checks have a part in it."""
+        if not self._request.rule.conditions:
+            return self._verdict
+        final = with_conditions(self._verdict, self._checks.verdicts)
+        self._show(final)
+        conclusion = Conclusion(analysis=self._analysis, verdict=final)
+        await workflow.execute_activity_method(
+            Measurements.keep, conclusion, summary="keep the last word", **MEASUREMENT
+        )
+        return final
+
+    async def _breached(self, reason: str) -> GuardResult:
         """Queue the way back in the lane; where a later deployment of the module came, there is none."""
         request = self._request
         breach = Breach(
             tenant=request.tenant,
             environment=request.environment,
             deployment=request.deployment,
-            reason=f"guard window breached: {verdict.reason}"[:1000],
+            reason=f"guard window breached: {reason}"[:1000],
         )
         returned: Returned = await workflow.execute_activity_method(
             Guards.take_back, breach, summary="queue the way back", **RECORD
@@ -95,3 +130,14 @@ class GuardWorkflow(Receives):
         if returned.deployment is not None:
             await wake_lane(request.tenant, request.environment, returned.deployment)
         return GuardResult(breached=True, reason=breach.reason, rollback=returned.deployment)
+
+
+async def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Whether the condition holds within so many seconds."""
+    try:
+        await workflow.wait_condition(
+            condition, timeout=timedelta(seconds=seconds), timeout_summary="the guard's next look"
+        )
+    except TimeoutError:
+        return condition()
+    return True

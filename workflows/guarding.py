@@ -6,7 +6,7 @@ from temporalio import workflow
 from temporalio.workflow import ParentClosePolicy
 
 from domain.console import clip
-from domain.guard import GuardInput
+from domain.guarding import GuardInput
 from domain.names import guard_id
 from domain.plan import Plan
 from workflows.rollout import Rollout
@@ -28,6 +28,7 @@ async def open_guard(rollout: Rollout, plan: Plan) -> None:
         nodes=rollout.able(plan.nodes)[:WATCHED_NODES],
         wave=len(plan.waves),
         rule=plan.guard,
+        began=rollout.began,
     )
     await workflow.start_child_workflow(
         GUARD_WORKFLOW,

@@ -22,8 +22,9 @@ class Rollout:
     """One deployment under way.
 
     `fence` orders its node operations after those of every earlier deployment; `losses` are the nodes that
-    did not do as ordered and that later steps leave alone. `renewed_at` is when the first node was restarted
-    for a fresh baseline, `not_renewed` are those where that failed.
+    did not do as ordered and that later steps leave alone; `began` is when the first node was to change.
+    `renewed_at` is when the first node was restarted for a fresh baseline, `not_renewed` are those where that
+    failed.
     """
 
     def __init__(self, request: DeploymentInput, inbox: Inbox) -> None:
@@ -35,6 +36,7 @@ class Rollout:
         self.controls = Controls(request, inbox, self.board, self.deadline)
         self.hold = FreezeHold(request, self.board, self.deadline, self.controls)
         self.fence = 0
+        self.began: float | None = None
         self.losses = Losses(request.tenant, request.deployment)
         self.renewed_at: float | None = None
         self.not_renewed: tuple[NodeName, ...] = ()

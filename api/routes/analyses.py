@@ -11,6 +11,7 @@ from api.services import Hands, Services
 from api.views.analysis import AnalysisView, view
 from domain.errors import NotFound
 from domain.judging import Replay
+from domain.names import background_id, guard_id
 from reports.model import Judged, Report, build
 from store import analyses, deployments
 from store.records import KeptLook
@@ -57,7 +58,10 @@ async def _report(hands: Services, caller: Caller, analysis: str) -> Report:
     looks = await _looks(hands, caller, analysis)
     async with hands.database.transaction(caller.tenant) as session:
         deployment = await deployments.get(session, caller.tenant, looks[0].deployment)
-    title = f"{deployment.release}, wave {looks[0].wave} in {deployment.environment}"
+    place = f"wave {looks[0].wave}"
+    if analysis in (background_id(deployment.id), guard_id(deployment.id)):
+        place = "in the background" if analysis == background_id(deployment.id) else "after completion"
+    title = f"{deployment.release}, {place}, in {deployment.environment}"
     judged = [
         Judged(number=look.number, at=look.at, verdict=look.verdict, judged=look.judged) for look in looks
     ]

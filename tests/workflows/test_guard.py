@@ -4,19 +4,22 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from pydantic import ValidationError
 
 from domain.analysis import Outcome
 from domain.deployment import Phase
 from domain.events import EventKind
 from domain.guard import GuardResult, GuardRule
+from domain.guarding import Guarded, GuardInput
+from domain.measuring import Measured, MeasureOrder
 from domain.messages import LaneInput, Look
 from domain.names import CONTROL_QUEUE, guard_id, lane_id
 from domain.policy import EnvironmentPolicy
 from domain.strategy import BlueGreen, Canary, Direct, Rolling
 from tests.conftest import time_skipping_server
 from tests.workflows.conftest import Opener, opener
+from tests.workflows.test_conditions import check, said
 from tests.workflows.world import ANALYSIS, World
+from workflows.guard import GuardWorkflow
 from workflows.lane import LaneWorkflow
 
 RULE = GuardRule(seconds=900, interval=60, window=120, misses=2)
@@ -81,13 +84,67 @@ async def test_one_bad_look_is_no_breach(stage):
     assert EventKind.GUARD_OPENED in kinds
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"seconds": 30}, {"seconds": 86400, "interval": 10}, {"seconds": 0}, {"seconds": 60, "misses": 0}],
+CHECKED = RULE.model_copy(
+    update={"conditions": (check(interval=60.0), check("other", interval=60.0, count=3))}
 )
-def test_a_rule_that_cannot_be_is_refused(wrong):
-    with pytest.raises(ValidationError):
-        GuardRule(**wrong)
+
+
+async def checked(stage, answer, name: str) -> tuple[GuardResult, World]:
+    world = World(policy=EnvironmentPolicy(analysis=ANALYSIS, guard=CHECKED), strategy=Direct())
+    world.measured, world.replaced = answer, True
+    async with stage(world) as scene:
+        return await guarded(scene, name), world
+
+
+def outages(order: MeasureOrder) -> Measured:
+    """One provider never answers, the other always does."""
+    if order.check.metric.name == "rate":
+        return Measured(outage="nobody there")
+    return said("successful")(order)
+
+
+async def test_a_provider_that_is_down_is_no_breach_and_blinds_no_other_check(stage):
+    result, world = await checked(stage, outages, "d-outage")
+    assert not result.breached
+    assert "does not answer" in result.reason
+    [conclusion] = world.conclusions
+    assert conclusion.analysis.analysis == guard_id("d-outage")
+    outcomes = {each.metric: each.outcome for each in conclusion.verdict.metrics}
+    assert outcomes == {"rate": Outcome.INCONCLUSIVE, "other": Outcome.PASS}
+    assert len([each for each in world.measurements if each.check.metric.name == "rate"]) > 31
+
+
+async def test_a_check_that_fails_is_a_breach(stage):
+    result, world = await checked(stage, said("successful", after=6), "d-checked")
+    assert result.breached
+    assert "rate" in result.reason
+    assert [breach.deployment for breach in world.breaches] == ["d-checked"]
+    assert world.conclusions[0].verdict.outcome is Outcome.FAIL
+
+
+async def test_a_guard_goes_on_where_its_last_run_stood(stage):
+    """The history of the run before had no room left: one look before the breach."""
+    world = world_of(Direct(), Broken(first=1))
+    world.replaced = True
+    async with stage(world) as scene:
+        stands = Guarded(opened=(await scene.env.get_current_time()).timestamp() - 60, looks=7, misses=1)
+        request = GuardInput(
+            tenant="acme",
+            environment="production",
+            deployment="d-long",
+            module="greeter",
+            version="2.0.0",
+            nodes=("node-01",),
+            wave=1,
+            rule=RULE,
+            continues=stands,
+        )
+        result = await scene.client.execute_workflow(
+            GuardWorkflow.run, request, id=guard_id("d-long"), task_queue=CONTROL_QUEUE
+        )
+    assert result.breached
+    assert [look.number for look in world.looks] == [8]
+    assert EventKind.GUARD_OPENED not in [entry.event for entry in world.progress]
 
 
 async def test_a_regression_ten_minutes_after_completion_is_taken_back_through_the_lane(stage):

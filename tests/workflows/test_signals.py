@@ -8,7 +8,8 @@ from temporalio.client import WorkflowExecutionStatus
 from domain.approval import ApprovalInput, Subject, SubjectKind
 from domain.deployment import Cause, CauseKind, Phase
 from domain.gate import GateResult
-from domain.guard import GuardInput, GuardRule
+from domain.guard import GuardRule
+from domain.guarding import GuardInput
 from domain.messages import AnalysisInput, DeploymentInput, LaneInput, RollbackInput
 from domain.names import CONTROL_QUEUE
 from domain.policy import EnvironmentPolicy, GateRule, RollbackRule

@@ -185,6 +185,9 @@ async def test_a_policys_sources_become_both_sides_of_a_look(scene):
     allowed = ProviderSettings(addresses=(AllowedAddress(address=scene.address),))
     async with ProviderHttp(allowed) as http:
         looks = await read_sources(http, request, start=scene.began, end=scene.ended, parts=2)
+        span = (scene.ended - scene.began) / 2
+        halves = {"start": scene.began + span, "end": scene.ended, "parts": 1}
+        earlier = await read_sources(http, request, **halves, back=span)
     failed, answer, load, gone = looks
     assert [sum(row) for row in (*failed.canary.values, *failed.baseline.values)] == [100, 110]
     assert [sum(row) for row in failed.baseline.exposure] == [4]
@@ -193,3 +196,6 @@ async def test_a_policys_sources_become_both_sides_of_a_look(scene):
     assert (load.canary.values, load.baseline.values) == (((1, 1),), ((2, 2),))
     assert (load.canary.nodes, load.baseline.nodes) == (NODES[:1], NODES[1:])
     assert "under no address" in gone.provider_down
+    whole = failed.canary.values[0]
+    assert [(each.canary.nodes, each.baseline.nodes) for each in earlier[:1]] == [(NODES[:1], NODES[:1])]
+    assert (earlier[0].baseline.values[0], earlier[0].canary.values[0]) == (whole[:1], whole[1:])
