@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import undefer
 
 from domain.analysis import Verdict
 from domain.increments import NodeIntervals
@@ -98,6 +99,7 @@ async def of_analysis(session: AsyncSession, tenant: str, analysis: str) -> list
         select(AnalysisRow)
         .where(AnalysisRow.tenant == tenant, AnalysisRow.analysis == analysis)
         .order_by(AnalysisRow.look)
+        .options(undefer(AnalysisRow.judged))
     )
     return [
         KeptLook(

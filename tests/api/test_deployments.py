@@ -206,6 +206,11 @@ async def test_one_under_way_is_shown_whole(world: World, release: Release) -> N
     assert changed["verified_at"] is not None
     assert (untouched["state"], untouched["version"]) == ("pending", "1.0.0")
     assert shown["started_at"] is not None
+    async with world.asks("vera") as vera:
+        analysis = await vera.get(f"/analyses/{request.analysis}")
+        report = await vera.get(f"/analyses/{request.analysis}/report")
+    assert [look["verdict"]["outcome"] for look in analysis.json()["looks"]] == ["pass"]
+    assert (report.status_code, report.headers["content-type"]) == (200, "text/html; charset=utf-8")
 
 
 async def test_orders_are_signals_with_a_token_that_proves_the_actor(world: World, release: Release) -> None:

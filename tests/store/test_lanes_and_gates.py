@@ -188,6 +188,9 @@ async def test_a_look_leaves_what_the_next_one_needs_and_what_a_replay_needs(dat
             judged=judged[0], before=None, verdict=said
         )
         assert await analyses.replay(session, TENANT, "analysis-d1-1", 3) is None
+    async with database.transaction(TENANT) as session:  # nothing is read yet
+        looks = await analyses.of_analysis(session, TENANT, "analysis-d1-1")
+        assert [(look.number, look.judged) for look in looks] == [(1, judged[0]), (2, judged[1])]
         await analyses.save(session, second, said)
         assert await analyses.replay(session, TENANT, "analysis-d1-1", 2) is None
 
