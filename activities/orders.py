@@ -16,6 +16,7 @@ from domain.guard import Breach, Returned
 from domain.hooks import HookOrder, HookOutcome
 from domain.measuring import Conclusion, Measured, MeasureOrder
 from domain.messages import (
+    AmendmentEntry,
     CommandTokenVerdict,
     DeploymentInput,
     LaneLook,
@@ -173,6 +174,11 @@ class Records(ABC):
     @abstractmethod
     async def save_poll(self, record: PollRecord) -> None:
         """Write a gate with its votes as they stand, and the event that tells why, once per key."""
+
+    @activity.defn
+    @abstractmethod
+    async def save_amendment(self, entry: AmendmentEntry) -> None:
+        """Write an amendment with its event, once per state; one that is applied becomes the plan."""
 
     @activity.defn
     @abstractmethod

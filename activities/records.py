@@ -9,6 +9,7 @@ from activities.promotions import tell
 from domain.approval import PollRecord
 from domain.deployment import Phase
 from domain.messages import (
+    AmendmentEntry,
     DeploymentInput,
     LaneLook,
     LaneView,
@@ -19,7 +20,7 @@ from domain.messages import (
     Successor,
     Withdrawal,
 )
-from store import deployments, lanes, polls, quarantine, rollouts, succession
+from store import amendments, deployments, lanes, polls, quarantine, rollouts, succession
 from store.database import Database
 
 
@@ -51,6 +52,12 @@ class DatabaseRecords(Records):
     async def save_poll(self, record: PollRecord) -> None:
         async with self._database.transaction(record.request.tenant) as session:
             await polls.save(session, record)
+
+    @activity.defn
+    @override
+    async def save_amendment(self, entry: AmendmentEntry) -> None:
+        async with self._database.transaction(entry.tenant) as session:
+            await amendments.save(session, entry.tenant, entry.deployment, entry.amendment)
 
     @activity.defn
     @override

@@ -24,7 +24,7 @@ class ApprovalInput(Frozen):
     """One gate, or one request of another kind.
 
     `gate` is its id, a workflow id at once. `deployment` is the deployment that it belongs to, whose events
-    tell of it; without one the approval has events of its own.
+    tell of it; without one the approval has events of its own. `amended_by` changed before what is asked.
     """
 
     tenant: TenantId
@@ -35,6 +35,7 @@ class ApprovalInput(Frozen):
     requester: str
     unsigned_votes: bool = False
     deployment: str | None = None
+    amended_by: tuple[str, ...] = ()
 
     def poll(self) -> Poll:
         """The poll that it opens with."""
@@ -44,6 +45,7 @@ class ApprovalInput(Frozen):
             plan=self.subject.digest,
             requester=self.requester,
             unsigned_votes=self.unsigned_votes,
+            amended_by=self.amended_by,
         )
 
 

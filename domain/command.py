@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from domain.amendment import Changes
 from domain.base import Frozen
 from domain.roles import Role
 
@@ -15,7 +16,8 @@ from domain.roles import Role
 class CommandName(StrEnum):
     """What a person may order.
 
-    Of a deployment: pause, resume, promote (skip the present bake, analysis or hold, never a gate), abort.
+    Of a deployment: pause, resume, promote (skip the present bake, analysis or hold, never a gate), abort,
+    amend (change what is still to come).
     Of a rollback that waits for a person: retry all nodes that are not proved to be back, give one of them up
     (skip_node), or give all of them up (abandon). Whatever is given up ends as not verified, by name.
     """
@@ -24,25 +26,27 @@ class CommandName(StrEnum):
     RESUME = "resume"
     PROMOTE = "promote"
     ABORT = "abort"
+    AMEND = "amend"
     RETRY = "retry"
     SKIP_NODE = "skip_node"
     ABANDON = "abandon"
 
     @property
     def advances(self) -> bool:
-        """Whether it moves a rollout on, rather than stopping it."""
-        return self in (CommandName.RESUME, CommandName.PROMOTE)
+        """Whether it moves a rollout on or alters it, rather than stopping it."""
+        return self in (CommandName.RESUME, CommandName.PROMOTE, CommandName.AMEND)
 
 
 class CommandBody(Frozen):
     """The one JSON argument of a command signal. Without a token, `actor` is only what the sender says.
 
-    `node` goes with skip_node only.
+    `node` goes with skip_node only, `changes` with amend only.
     """
 
     actor: str = Field(default="", max_length=200)
     reason: str = Field(default="", max_length=1000)
     node: str = Field(default="", max_length=200)
+    changes: Changes | None = None
     token: str | None = Field(default=None, max_length=8192)
 
 

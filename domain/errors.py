@@ -50,6 +50,12 @@ class IllegalTransition(Conflict):
     code = "illegal-transition"
 
 
+class NotAmendable(Conflict):
+    """The deployment cannot be amended now, or nothing of it would change."""
+
+    code = "not-amendable"
+
+
 class LaneBusy(Conflict):
     """Another deployment is in the way, and the arrival policy rejects; `link` is that one's place."""
 

@@ -28,7 +28,7 @@ class GateResult(StrEnum):
     EXPIRED = "expired"
 
 
-class Amendment(Frozen):
+class NewDigest(Frozen):
     """The one JSON argument of the amended signal: what is to be decided has changed, and by whom.
 
     It only ever voids votes, so it needs no proof of who sends it; a result binds to the digest that it
@@ -101,13 +101,13 @@ class Poll(Frozen):
         )
         return self._next(votes=(*self.votes, vote))
 
-    def amend(self, amendment: Amendment) -> "Poll":
+    def amend(self, new: NewDigest) -> "Poll":
         """The poll about a changed plan: votes given so far are void; whoever changed it cannot approve."""
         authors = self.amended_by
-        if amendment.actor and amendment.actor not in self.authors:
-            authors = (*authors, amendment.actor)
+        if new.actor and new.actor not in self.authors:
+            authors = (*authors, new.actor)
         void = self.voided + self.votes
-        return self._next(plan=amendment.digest, amended_by=authors, votes=(), voided=void)
+        return self._next(plan=new.digest, amended_by=authors, votes=(), voided=void)
 
     def delegate(self, delegation: Delegation, at: float) -> "Poll":
         """The poll with one more delegation, or with its refusal."""

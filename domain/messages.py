@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from domain.amendment import Amendment
 from domain.analysis import Verdict
 from domain.arrival import SupersedeMode
 from domain.base import Frozen
@@ -98,6 +99,14 @@ class DeploymentInput(Frozen):
     version: str
     traceparent: str | None = None
     continues: str | None = None
+
+
+class AmendmentEntry(Frozen):
+    """An amendment of a deployment as it stands, to be written down with its event."""
+
+    tenant: TenantId
+    deployment: str
+    amendment: Amendment
 
 
 class Successor(Frozen):

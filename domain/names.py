@@ -66,6 +66,11 @@ def approval_id(deployment: str, gate: str) -> str:
     return f"approval-{deployment}-{gate}"
 
 
+def amendment_gate_id(deployment: str, number: int) -> str:
+    """The id of the approval of a deployment's amendment; no gate of a plan can have it."""
+    return approval_id(deployment, f"amendment.{number}")
+
+
 def promotion_workflow_id(promotion: str) -> str:
     """The workflow id of one release's way through the environments."""
     return f"release-{promotion}"

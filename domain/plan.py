@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from domain.attribution import IllBudget
 from domain.base import Frozen, essence
-from domain.gate_rule import GateRule
+from domain.gate_rule import GateRule, SubjectKind
 from domain.guard import GuardRule
 from domain.hooks import OF_NODES, Boundary, HookRule, boundaries_after, boundaries_before
 from domain.names import EnvironmentName, NodeName, TenantId
@@ -103,7 +103,8 @@ class Plan(Frozen):
 
     `replaces` is the version that most nodes run before the deployment; None on a first install.
     `deferred` nodes are offline and are caught up when they return; `quarantined` ones are left alone.
-    `min_healthy` says how many nodes of each zone must be up besides those that are being changed.
+    `min_healthy` says how many nodes of each zone must be up besides those that are being changed;
+    `amendment` who approves an amendment that widens it.
     """
 
     tenant: TenantId
@@ -123,6 +124,7 @@ class Plan(Frozen):
     guard: GuardRule | None = None
     hooks: tuple[HookRule, ...] = ()
     unsigned_votes: bool
+    amendment: GateRule = GateRule(name=SubjectKind.AMENDMENT)
 
     @model_validator(mode="after")
     def _each_node_once(self) -> Self:

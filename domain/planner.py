@@ -9,7 +9,7 @@ from domain.custom import compile_custom
 from domain.errors import PlanImpossible
 from domain.feasibility import can_run_beside, few_enough, in_time, min_healthy
 from domain.fresh_baseline import with_fresh_baseline
-from domain.gate_rule import GateRule
+from domain.gate_rule import GateRule, SubjectKind
 from domain.manifest import Manifest
 from domain.names import EnvironmentName, NodeName, TenantId
 from domain.node import Node
@@ -86,9 +86,8 @@ def make_plan(
         measured=manifest is None or manifest.kind is Kind.PROCESS,
         stable={name: version == replaces for name, version in running.items()},
     )
-    waves, steps = _compile(strategy, fleet, policy, manifest)
-    steps = _completed(steps, waves, strategy, fleet, policy)
-    in_time(steps, policy.deadlines, manifest)
+    waves, compiled = _compile(strategy, fleet, policy, manifest)
+    steps = _completed(compiled, waves, strategy, fleet, policy, manifest=manifest)
     return Plan(
         tenant=tenant,
         environment=environment,
@@ -96,7 +95,7 @@ def make_plan(
         strategy=strategy.kind,
         replaces=replaces,
         waves=_numbered(waves),
-        steps=tuple(steps),
+        steps=steps,
         deadlines=policy.deadlines,
         failures=policy.failures,
         rollback=policy.rollback,
@@ -107,6 +106,7 @@ def make_plan(
         guard=policy.guard,
         hooks=policy.hooks,
         unsigned_votes=policy.unsigned_votes,
+        amendment=policy.rule_for(SubjectKind.AMENDMENT),
     )
 
 
@@ -116,15 +116,19 @@ def _completed(
     strategy: Strategy,
     fleet: Fleet,
     policy: EnvironmentPolicy,
-) -> list[Step]:
+    *,
+    manifest: Manifest | None,
+) -> tuple[Step, ...]:
     """A strategy's steps, with what the policy's analyses need besides them.
 
     Raises:
-        PlanImpossible: too many waves, or nothing for an analysis to compare with.
+        PlanImpossible: too many waves, too little time, or nothing for an analysis to compare with.
     """
     few_enough(waves)
     compared = with_fresh_baseline(steps, waves, fleet.stable, _unavailable(strategy, fleet.nodes))
-    return with_background(compared, policy)
+    steps = with_background(compared, policy)
+    in_time(steps, policy.deadlines, manifest)
+    return tuple(steps)
 
 
 def _first_wave(strategy: Strategy, total: int) -> int:

@@ -244,6 +244,10 @@ class EnvironmentPolicy(Strict):
             raise ValueError("preempt is for a declared hotfix, not for every request")
         return arrival
 
+    def rule_for(self, kind: SubjectKind) -> GateRule:
+        """Who decides on a request of this kind: the policy's rule, or one approver who does not ask."""
+        return self.requests.get(kind) or GateRule(name=kind)
+
     def of_request(
         self, *, hotfix: bool, catch_up: bool = False, tested: bool = False
     ) -> "EnvironmentPolicy":

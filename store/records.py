@@ -4,6 +4,7 @@ import base64
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from domain.amendment import AmendmentState, Changes
 from domain.analysis import Verdict
 from domain.approval import ApprovalInput
 from domain.arrival import SupersedeMode
@@ -187,6 +188,23 @@ class StoredDeployment(DeploymentSummary):
     """A deployment with its plan, once there is one."""
 
     plan: Plan | None
+
+
+class StoredAmendment(Frozen):
+    """An amendment of a deployment, with the plan that it is of and the one that it makes."""
+
+    number: int
+    changes: Changes
+    actor: str
+    reason: str
+    before: Plan
+    plan: Plan
+    widens: tuple[str, ...]
+    gate: str | None
+    state: AmendmentState
+    message: str
+    created_at: datetime
+    settled_at: datetime | None
 
 
 class OpenLane(Frozen):

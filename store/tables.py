@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from domain.amendment import AmendmentState
 from domain.arrival import SupersedeMode
 from domain.deployment import Phase
 from domain.gate import GateResult
@@ -313,6 +314,32 @@ class DeploymentNodeRow(Table):
     fault: Mapped[Json | None]
     verified_at: Mapped[datetime | None]
     observed: Mapped[Json | None]
+
+
+class AmendmentRow(Table):
+    """One amendment of a deployment, with the plan that it is of (`before`) and the one that it makes."""
+
+    __tablename__ = "amendments"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "deployment"], ["deployments.tenant", "deployments.id"]),
+        _one_of("state", AmendmentState),
+        CheckConstraint("number >= 1", name="counts"),
+    )
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    deployment: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    changes: Mapped[Json]
+    actor: Mapped[str]
+    reason: Mapped[str]
+    before: Mapped[Json]
+    plan: Mapped[Json]
+    widens: Mapped[list[str]] = mapped_column(server_default="{}")
+    gate: Mapped[str | None]
+    state: Mapped[str]
+    message: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    settled_at: Mapped[datetime | None]
 
 
 class PollRow(Table):

@@ -18,7 +18,7 @@ from domain.approval_console import approval_details
 from domain.console import clip
 from domain.delegation import DelegationOrder
 from domain.events import EventKind
-from domain.gate import Amendment, GateResult, Poll
+from domain.gate import GateResult, NewDigest, Poll
 from domain.gate_rule import MOST_REMINDERS
 from domain.messages import TokenCheck
 from domain.vote import Ballot, Decision, Refusal
@@ -214,7 +214,7 @@ class ApprovalWorkflow(Voted):
         await self._save(EventKind.GATE_DELEGATED, words, actor=given.delegator, details=details)
 
     async def _amend(self, message: Message) -> None:
-        amendment = message.read(Amendment)
+        amendment = message.read(NewDigest)
         if amendment is None:
             self._poll = self._poll.refuse(self._claimed(message), Refusal.MALFORMED, workflow.time())
             await self._save_refusal()

@@ -3,6 +3,8 @@
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
+from domain.messages import DeploymentInput
+
 TENANT = SearchAttributeKey.for_keyword("Tenant")
 ENVIRONMENT = SearchAttributeKey.for_keyword("Environment")
 MODULE = SearchAttributeKey.for_keyword("Module")
@@ -20,6 +22,16 @@ def at_start(*, tenant: str, environment: str, module: str = "", version: str = 
     if module:
         pairs += [SearchAttributePair(MODULE, module), SearchAttributePair(TO_VERSION, version)]
     return TypedSearchAttributes(pairs)
+
+
+def of_deployment(request: DeploymentInput) -> TypedSearchAttributes:
+    """What is known of every workflow of a deployment when it is started."""
+    return at_start(
+        tenant=request.tenant,
+        environment=request.environment,
+        module=request.module,
+        version=request.version,
+    )
 
 
 def show_position(*, phase: str, wave: int | None, waiting_for: str) -> None:

@@ -80,10 +80,14 @@ class Board:
 
     async def notice(self, event: EventKind, words: str, *, actor: str | None = None) -> None:
         """Something worth showing that changes no phase: a command, a refused signal."""
+        self.show_notice(words)
+        await self._chronicle.note(event, words, actor=actor)
+
+    def show_notice(self, words: str) -> None:
+        """Bring it to the console; it is written down elsewhere."""
         self.notices.append(words)
         del self.notices[:-20]
         self.refresh()
-        await self._chronicle.note(event, words, actor=actor)
 
     async def nodes_failed(self, words: str, wave: int) -> None:
         """Some nodes did not do as ordered."""

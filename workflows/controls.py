@@ -15,6 +15,7 @@ from domain.freeze_orders import FreezeOrder
 from domain.messages import DeploymentInput, Successor
 from domain.names import SUPERSEDE
 from domain.vote import Decision
+from workflows.amending import Amending, GateHandle
 from workflows.authority import Authority, Refused
 from workflows.board import Board
 from workflows.deadline import Deadline
@@ -24,8 +25,6 @@ from workflows.tasks import settle
 
 with workflow.unsafe.imports_passed_through():
     from activities.orders import Records
-
-GateHandle = workflow.ChildWorkflowHandle[Any, Any]
 
 
 class Halted(Exception):
@@ -67,6 +66,13 @@ class Commanded(Receives):
         """Stop and take back what was changed."""
         self.inbox.put(CommandName.ABORT, body, extra)
 
+    @workflow.signal(
+        description='Change what is still to come: {"actor": "you", "changes": {…}, "token": "…"}'
+    )
+    def amend(self, body: Any = None, *extra: Any) -> None:
+        """Another plan for the steps that have not begun."""
+        self.inbox.put(CommandName.AMEND, body, extra)
+
     @workflow.signal(description="Another deployment may take this one's place. Look who.")
     def supersede(self, body: Any = None, *extra: Any) -> None:
         """Wake up: the store may have a successor."""
@@ -91,12 +97,19 @@ class Commanded(Receives):
 class Controls:
     """Paused, promoted, aborted: what stands ordered, and by whom."""
 
-    def __init__(self, request: DeploymentInput, inbox: Inbox, board: Board, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        request: DeploymentInput,
+        inbox: Inbox,
+        board: Board,
+        deadline: Deadline,
+        amending: Amending,
+    ) -> None:
         self._request = request
         self._inbox = inbox
         self._board = board
         self._deadline = deadline
-        self._gate: GateHandle | None = None
+        self._amending = amending
         self._promoted = False
         self._aborted: Cause | None = None
         self.authority = Authority(request.deployment)
@@ -123,11 +136,11 @@ class Controls:
     @contextmanager
     def passing_votes_to(self, gate: GateHandle) -> Iterator[None]:
         """While the gate is open, votes sent to the deployment reach it."""
-        self._gate = gate
+        self._amending.open_gate = gate
         try:
             yield
         finally:
-            self._gate = None
+            self._amending.open_gate = None
 
     async def attend(self, work: Awaitable[Any], *, skippable: bool = False, finish: bool = False) -> Any:
         """Do `work` while heeding orders: abort ends it at once; promote ends what is skippable.
@@ -143,9 +156,7 @@ class Controls:
         self._promoted = False
         try:
             while not task.done() and not (skippable and self._promoted):
-                await workflow.wait_condition(
-                    lambda: task.done() or self._inbox.pending or self._deadline.rung or self.alarmed
-                )
+                await workflow.wait_condition(lambda: task.done() or self._called)
                 await self.read(finish=finish)
         except (asyncio.CancelledError, Halted):
             await settle(task)
@@ -154,6 +165,11 @@ class Controls:
             return task.result()
         await settle(task)
         return None
+
+    @property
+    def _called(self) -> bool:
+        """Whether something wants to be heeded."""
+        return self._inbox.pending or self._deadline.rung or self.alarmed or self._amending.decided
 
     async def read(self, *, finish: bool = False) -> None:
         """Heed everything that came in, and the clock.
@@ -171,6 +187,7 @@ class Controls:
                 await self._pass_on(message)
             else:
                 await self._command(message)
+        await self._amending.settle()
         if self._aborted is not None:
             raise Halted(self._aborted)
         if self.alarm is not None:
@@ -194,11 +211,12 @@ class Controls:
         return found
 
     async def _pass_on(self, vote: Message) -> None:
-        if self._gate is None:
+        gate = self._amending.open_gate or self._amending.approval
+        if gate is None:
             refused = Refused(what=vote.name, why="no gate is open")
             await self._board.notice(EventKind.SIGNAL_REFUSED, refused.words)
             return
-        await self._gate.signal(vote.name, vote.body)
+        await gate.signal(vote.name, vote.body)
 
     async def _command(self, message: Message) -> None:
         order = await self.authority.check(message)
@@ -215,3 +233,5 @@ class Controls:
             case CommandName.ABORT:
                 self._aborted = Cause(kind=CauseKind.ABORTED, message=order.words, actor=order.actor)
         await self._board.notice(EventKind.COMMAND, order.words, actor=order.actor)
+        if order.command is CommandName.AMEND:
+            await self._amending.take(order)

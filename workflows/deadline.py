@@ -29,6 +29,14 @@ class Deadline:
             self._timer = None
             self._left -= workflow.time() - self._began
 
+    def extend(self, seconds: float) -> None:
+        """So much more time, or less."""
+        running = self._timer is not None
+        self.stop()
+        self._left += seconds
+        if running:
+            self._run()
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Within the block the time is people's, not the deployment's."""

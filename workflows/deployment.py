@@ -64,7 +64,7 @@ class DeploymentWorkflow(Commanded):
         return result
 
     async def _attempt(self) -> DeploymentResult:
-        board = self._rollout.board
+        board, amending = self._rollout.board, self._rollout.amending
         try:
             await board.enter(Phase.PLANNING, "reading what the nodes run")
         except ActivityError as error:
@@ -74,15 +74,15 @@ class DeploymentWorkflow(Commanded):
             return DeploymentResult(phase=Phase.ABORTED, cause=Cause(kind=CauseKind.ABORTED, message=words))
         try:
             plan = await self._make_plan()
-            for index, step in enumerate(plan.steps):
-                board.step = index
+            while board.step < len(plan.steps):
                 await self._safe_point()
-                await heed_hooks(self._rollout, plan, plan.begins_with(index))
-                await self._perform(plan, step)
-                await heed_hooks(self._rollout, plan, plan.ends_with(index))
-            board.step = len(plan.steps)
+                await amending.go_on(board.step)
+                plan = amending.plan
+                await self._step(plan, board.step)
+                board.step += 1
             await self._rollout.controls.read()
             await self._background.conclude()
+            await amending.close("the rollout was through first")
         except Halted as halted:
             stays = isinstance(halted, Superseded) and halted.stays
             return await self._turn_back(halted.cause, stays=stays)
@@ -103,6 +103,7 @@ class DeploymentWorkflow(Commanded):
         self._rollout.losses.ailing = prepared.ailing
         self._rollout.controls.authority.unsigned_allowed = prepared.plan.unsigned_votes
         self._rollout.board.show_plan(prepared.plan)
+        self._rollout.amending.begin(prepared.plan)
         self._rollout.deadline.start(prepared.plan.deadlines.deployment)
         return prepared.plan
 
@@ -115,12 +116,17 @@ class DeploymentWorkflow(Commanded):
                 words += f"; {what}: {', '.join(names[:20])}"
         return words
 
+    async def _step(self, plan: Plan, index: int) -> None:
+        await heed_hooks(self._rollout, plan, plan.begins_with(index))
+        await self._perform(plan, plan.steps[index])
+        await heed_hooks(self._rollout, plan, plan.ends_with(index))
+
     async def _perform(self, plan: Plan, step: Step) -> None:
         match step:
             case Watch():
                 await self._background.start(plan, step)
             case Gate():
-                await pass_gate(self._rollout, plan, step)
+                await pass_gate(self._rollout, step)
             case Bake():
                 await bake(self._rollout, plan, step)
             case Analyze():
@@ -158,6 +164,7 @@ class DeploymentWorkflow(Commanded):
         """
         board = self._rollout.board
         await to_the_end(self._background.stop())
+        await to_the_end(self._rollout.amending.close("the rollout turned back first"))
         self._rollout.deadline.stop()
         board.cause = cause
         if stays or not self._touched:

@@ -8,7 +8,8 @@ from temporalio.common import TypedSearchAttributes
 from domain.messages import DeploymentInput
 from domain.names import NodeName
 from domain.plan import Plan
-from workflows.attributes import at_start
+from workflows.amending import Amending
+from workflows.attributes import of_deployment
 from workflows.board import Board
 from workflows.chronicle import Chronicle
 from workflows.controls import Controls
@@ -33,7 +34,8 @@ class Rollout:
             Chronicle(tenant=request.tenant, deployment=request.deployment, series="deployment")
         )
         self.deadline = Deadline()
-        self.controls = Controls(request, inbox, self.board, self.deadline)
+        self.amending = Amending(request, self.board, self.deadline)
+        self.controls = Controls(request, inbox, self.board, self.deadline, self.amending)
         self.hold = FreezeHold(request, self.board, self.deadline, self.controls)
         self.fence = 0
         self.began: float | None = None
@@ -63,10 +65,4 @@ class Rollout:
     @property
     def attributes(self) -> TypedSearchAttributes:
         """What is known of every workflow of this deployment when it is started."""
-        request = self.request
-        return at_start(
-            tenant=request.tenant,
-            environment=request.environment,
-            module=request.module,
-            version=request.version,
-        )
+        return of_deployment(self.request)

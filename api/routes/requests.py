@@ -17,7 +17,7 @@ from domain.base import Strict
 from domain.console import clip
 from domain.eligibility import check_gates
 from domain.errors import InvalidInput, NotFound
-from domain.gate_rule import GateRule, SubjectKind
+from domain.gate_rule import SubjectKind
 from domain.names import CONTROL_QUEUE, EnvironmentName, Sha256, approval_id
 from store import environments, events, groups, polls
 from store.records import StoredEvent
@@ -61,7 +61,7 @@ async def open_request(body: NewRequest, caller: Deployer, hands: Hands, respons
             policy = await environments.policy(session, caller.tenant, body.environment)
         except NotFound as error:
             raise InvalidInput(error.message, field="environment") from error
-        rule = policy.requests.get(body.kind) or GateRule(name=body.kind)
+        rule = policy.rule_for(body.kind)
         people = await groups.people(session, caller.tenant)
         check_gates([rule], people, authors=(caller.username,), unsigned_votes=policy.unsigned_votes)
         request = ApprovalInput(

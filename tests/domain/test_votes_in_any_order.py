@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.delegation import Delegation, DelegationKind
-from domain.gate import Amendment, GateResult, Poll
+from domain.gate import GateResult, NewDigest, Poll
 from domain.gate_rule import GateRule
 from domain.roles import Role
 from domain.vote import Ballot, Claims, Decision
@@ -152,7 +152,7 @@ class Run:
 
     def amend(self, person: str) -> None:
         self.number += 1
-        self.poll = self.poll.amend(Amendment(digest=f"{self.number:064x}", actor=person))
+        self.poll = self.poll.amend(NewDigest(digest=f"{self.number:064x}", actor=person))
         self.model.approvals, self.model.delegations = [], []
         if person not in self.model.authors:
             self.model.authors.append(person)

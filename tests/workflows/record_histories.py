@@ -20,6 +20,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.supervision import TemporalSupervision
+from domain.amendment import AmendmentState
 from domain.analysis import Outcome
 from domain.approval import ApprovalInput, Subject
 from domain.arrival import SupersedeMode
@@ -33,6 +34,7 @@ from domain.names import (
     HOOK_QUEUE,
     NODE_QUEUE,
     SEARCH_ATTRIBUTES,
+    amendment_gate_id,
     analysis_id,
     approval_id,
     deployment_workflow_id,
@@ -358,6 +360,30 @@ async def record_guards(client: Client) -> None:
         await save(client, deployment_workflow_id(f"d-{case}"), f"guard-{case}")
 
 
+async def record_amendments(client: Client) -> None:
+    """At an open gate: amended to be wider, which people approve, then narrower; the gate asks anew."""
+    policy = EnvironmentPolicy(gates=(GateRule(name="promotion"),), analysis=QUICK)
+    world = World(policy=policy, strategy=Rolling(batch=4, max_unavailable=2, bake=0.4))
+    async with lane(client, "amended", world, "d-amended"):
+        await until(lambda: world.polls)
+        deployment = client.get_workflow_handle(deployment_workflow_id("d-amended"))
+        for number, changes in enumerate(({"bake": 0.2}, {"wave_nodes": 1}), start=1):
+            body = {"changes": changes, "token": f"dora:d-amended:amend:{number}"}
+            await deployment.signal("amend", body)
+            await until(lambda expected=number: any(each.number == expected for each in world.amendments))
+            if number == 1:
+                gate, digest = amendment_gate_id("d-amended", 1), world.amendments[0].plan.digest
+                token = f"carl:approver:{gate}:{digest}:approve:1"
+                await until(lambda asked=gate: any(each.request.gate == asked for each in world.polls))
+                await client.get_workflow_handle(gate).signal("approve", {"token": token})
+                await until(lambda: world.amendments[-1].state is AmendmentState.APPLIED)
+        plan = world.amendments[-1].plan.digest
+        await until(lambda: world.polls[-1].poll.plan == plan)
+        await vote(client, world, "d-amended", "approve")
+    await save(client, deployment_workflow_id("d-amended"), "amended")
+    await save(client, amendment_gate_id("d-amended", 1), "of-an-amendment")
+
+
 async def main() -> None:
     """A server in memory, all scenarios, one file each."""
     keys = {"Keyword": SearchAttributeKey.for_keyword, "Int": SearchAttributeKey.for_int}
@@ -375,6 +401,7 @@ async def main() -> None:
         await record_tenants(env.client)
         await record_guards(env.client)
         await record_fresh(env.client)
+        await record_amendments(env.client)
         await record_promotions.record(env.client, save)
         await asyncio.sleep(0.2)
 

@@ -12,6 +12,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from domain import calendar
+from domain.amendment import Amendment, AmendmentState
 from domain.analysis import Doubt, Outcome, Verdict
 from domain.approval import DelegationTokenVerdict, PollEntry, PollRecord, VoteTokenVerdict
 from domain.calendar import CalendarWindow
@@ -27,6 +28,7 @@ from domain.guard import Breach, Returned
 from domain.hooks import HookOrder, HookOutcome, HookResult
 from domain.measuring import Conclusion, Measured, MeasureOrder
 from domain.messages import (
+    AmendmentEntry,
     CommandTokenVerdict,
     DeploymentInput,
     LaneLook,
@@ -100,6 +102,7 @@ class World:
     codes: bool = False
     ailing: tuple[str, ...] = ()
     quarantines: list[QuarantineOrder] = field(default_factory=list)
+    amendments: list[Amendment] = field(default_factory=list)
     breaches: list[Breach] = field(default_factory=list)
     replaced: bool = False
 
@@ -198,6 +201,12 @@ class World:
         self.polls.append(record)
         if record.entry is not None and record.entry.key not in [each.key for each in self.entries]:
             self.entries.append(record.entry)
+
+    @activity.defn(name="save_amendment")
+    async def save_amendment(self, entry: AmendmentEntry) -> None:
+        self.amendments.append(entry.amendment)
+        if entry.amendment.state is AmendmentState.APPLIED:
+            self.plan = entry.amendment.plan
 
     @activity.defn(name="quarantine")
     async def quarantine(self, order: QuarantineOrder) -> None:
@@ -415,6 +424,7 @@ class World:
             self.save_poll,
             self.rollback_targets,
             self.quarantine,
+            self.save_amendment,
             self.take_back,
             self.stage,
             self.activate,
