@@ -1,4 +1,4 @@
-"""`hotswap nodes`, `resolve`: what runs where, and a lane that waits for an operator."""
+"""Nodes, orders about single ones, and a lane that waits for an operator."""
 
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ def register(app: typer.Typer) -> None:
     app.command()(nodes)
     app.command()(resolve)
     app.command()(quarantine)
+    app.command()(remove_node)
     app.command("release-node")(release_node)
 
 
@@ -89,6 +90,16 @@ def release_node(
     """End a node's quarantine: it is caught up with what is current, and rollouts use it again."""
     _send(context, node, "release", reason)
     console.print(f"{node} takes part again")
+
+
+def remove_node(
+    context: typer.Context,
+    node: NodeArgument,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")],
+) -> None:
+    """Forget a node that has left for good. Its modules go on as they are; no rollout waits for it."""
+    _send(context, node, "remove", reason)
+    console.print(f"{node} is forgotten")
 
 
 def _send(context: typer.Context, node: str, order: str, reason: str) -> None:

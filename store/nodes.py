@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import Float, Select, cast, extract, func, select, update
+from sqlalchemy import Float, Select, cast, delete, extract, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from domain.deployment import Phase
 from domain.errors import Conflict, NotFound
 from domain.node import Node
 from domain.wire import NodeReport
 from store import quotas
 from store.records import Page, Quarantine, StoredNode
 from store.rows import environment_row
-from store.tables import NodeRow
+from store.tables import DeploymentNodeRow, DeploymentRow, NodeRow
 
 
 async def of_environment(session: AsyncSession, tenant: str, environment: str) -> list[Node]:
@@ -106,6 +107,35 @@ async def register(session: AsyncSession, tenant: str, node: Node, *, token_id: 
         return True
     row.address, row.labels, row.token_id = node.address, dict(node.labels), token_id
     return False
+
+
+async def remove(session: AsyncSession, tenant: str, node: str) -> Node:
+    """Forget a node that has left its environment for good, and what it was. Records of deployments keep it.
+
+    Raises:
+        NotFound: no such node of this tenant.
+        Conflict: a deployment that is under way has it in its plan.
+    """
+    known = (await get(session, tenant, node)).node
+    await environment_row(session, tenant, known.environment, lock=True)
+    concerned = await session.scalar(
+        select(DeploymentRow.id)
+        .join(
+            DeploymentNodeRow,
+            (DeploymentNodeRow.tenant == DeploymentRow.tenant)
+            & (DeploymentNodeRow.deployment == DeploymentRow.id),
+        )
+        .where(
+            DeploymentRow.tenant == tenant,
+            DeploymentRow.phase.not_in([phase for phase in Phase if phase.terminal]),
+            DeploymentNodeRow.node == node,
+        )
+        .limit(1)
+    )
+    if concerned is not None:
+        raise Conflict(f"deployment {concerned} has {node} in its plan and is not over", field="node")
+    await session.execute(delete(NodeRow).where(NodeRow.tenant == tenant, NodeRow.name == node))
+    return known
 
 
 async def seen(session: AsyncSession, tenant: str, node: str, report: NodeReport) -> None:

@@ -19,7 +19,7 @@ from domain.release import ReleaseRef
 from store import events, inheritance
 from store.records import NodeOutcome, PlanningRequest
 from store.rows import deployment_of, deployment_with_release, environment_row, locked_deployment, ref_of
-from store.tables import DeploymentNodeRow, DeploymentRow, EnvironmentRow
+from store.tables import DeploymentNodeRow, DeploymentRow, EnvironmentRow, NodeRow
 
 # Room for the fences of one deployment: its own, and above it that of its rollback.
 FENCES_PER_DEPLOYMENT = 1000
@@ -242,7 +242,7 @@ async def prior(
 
 
 async def rollback_targets(session: AsyncSession, tenant: str, deployment: str, of: str) -> RollbackTargets:
-    """The nodes that `of` touched, with a fence above all that was ordered before.
+    """The nodes that `of` touched and that have not left, with a fence above all that was ordered before.
 
     A deployment that is taken back by a later record (`deployment` differs from `of`) gives that record
     its nodes, so that what becomes of them has a place.
@@ -255,12 +255,16 @@ async def rollback_targets(session: AsyncSession, tenant: str, deployment: str, 
         await take_over(session, tenant, deployment)
     undone, brought = await deployment_with_release(session, tenant, of)
     release = ref_of(brought)
+    there = select(NodeRow.name).where(
+        NodeRow.tenant == DeploymentNodeRow.tenant, NodeRow.name == DeploymentNodeRow.node
+    )
     touched = await session.execute(
         select(DeploymentNodeRow.node, DeploymentNodeRow.wave)
         .where(
             DeploymentNodeRow.tenant == tenant,
             DeploymentNodeRow.deployment == of,
             DeploymentNodeRow.touched_at.is_not(None),
+            there.exists(),
         )
         .order_by(DeploymentNodeRow.wave, DeploymentNodeRow.node)
     )

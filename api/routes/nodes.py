@@ -154,6 +154,23 @@ async def release_node(node: str, body: Why, caller: Registrar, hands: Hands) ->
         return FleetNode.of(await nodes.get(session, caller.tenant, node))
 
 
+@router.post("/{node}/remove", status_code=HTTPStatus.NO_CONTENT)
+async def remove_node(node: str, body: Why, caller: Registrar, hands: Hands) -> None:
+    """Forget a node that has left for good; its token is void. Not while a deployment is changing it."""
+    async with hands.database.transaction(caller.tenant) as session:
+        gone = await nodes.remove(session, caller.tenant, node)
+        note = done(
+            caller,
+            "node.removed",
+            AuditCategory.NODE,
+            "node",
+            node,
+            reason=body.reason,
+            before=gone.model_dump(mode="json"),
+        )
+        audit.note(session, note)
+
+
 @router.post("/{node}/heartbeat", status_code=HTTPStatus.NO_CONTENT)
 async def heartbeat(node: str, body: NodeReport, claims: ReportingNode, hands: Hands) -> None:
     """Take a node's report of itself, under the node's own token."""

@@ -11,10 +11,18 @@ import httpx
 import pytest_asyncio
 
 from api.application import create_app
+from domain.deployment import Phase
+from domain.outcomes import OutcomeKind
+from domain.planner import make_plan
+from domain.policy import EnvironmentPolicy
+from domain.strategy import Direct
 from domain.wire import ModuleReport, ModuleState, NodeReport
+from store import deployments, nodes
 from store.database import Database
+from store.records import NodeOutcome
 from tests.agent.nodes import AgentProcess, Node, until_report, write_config
-from tests.api.conftest import World
+from tests.api.conftest import TENANT, World
+from tests.api.test_deployments import enter
 from tests.conftest import free_port
 
 REPORT = NodeReport(node="qa-1", boot_id="b", agent_version="1", agent_started=0.0, disk_free_bytes=1)
@@ -123,6 +131,51 @@ async def test_metrics_are_asked_of_the_agents(world: World, agent: Node) -> Non
     assert (window["module"], window["window"]["node"]) == ("echo", "node-1")
     assert window["window"]["probes"] > 0
     await agent.order("revert", None, module="echo")
+
+
+async def test_a_node_that_has_left_is_forgotten_unless_a_rollout_is_changing_it(own_world: World) -> None:
+    release = own_world.releases.files("1.0.0", module="left-site")
+    assert (await own_world.push(release)).status_code == 201
+    token = (await register(own_world, "left-1", "staging")).json()["token"]
+    assert (await register(own_world, "left-2", "staging")).status_code == 201
+    async with own_world.asks("dora") as dora:
+        body = {"module": "left-site", "version": "1.0.0", "environment": "staging"}
+        deployment = (await dora.post("/deployments", json=body)).json()["id"]
+        assert (await dora.post("/nodes/left-1/remove", json={"reason": "x"})).status_code == 403
+    async with own_world.services.database.transaction(TENANT) as session:
+        fleet = await nodes.of_environment(session, TENANT, "staging")
+        made = make_plan(
+            tenant=TENANT,
+            environment="staging",
+            release=release.ref,
+            nodes=fleet,
+            running=dict.fromkeys(each.name for each in fleet),
+            strategy=Direct(),
+            policy=EnvironmentPolicy(),
+        )
+        await deployments.save_plan(session, TENANT, deployment, made, dict.fromkeys(made.nodes))
+        done = [NodeOutcome(node=name, outcome=OutcomeKind.VERIFIED) for name in made.nodes]
+        await deployments.touch(session, TENANT, deployment, made.nodes, 1)
+        await deployments.record_outcomes(session, TENANT, deployment, done)
+    async with own_world.asks("admin") as admin:
+        kept = await admin.post("/nodes/left-1/remove", json={"reason": "sold"})
+        assert (kept.status_code, kept.json()["field"]) == (409, "node")
+        assert deployment in kept.json()["detail"]
+        await enter(own_world, deployment, Phase.PLANNING, Phase.ACTIVATING, Phase.COMPLETED)
+        assert (await admin.post("/nodes/left-1/remove", json={"reason": "sold"})).status_code == 204
+        assert (await admin.get("/nodes/left-1")).status_code == 404
+        assert (await admin.post("/nodes/left-1/remove", json={"reason": "again"})).status_code == 404
+        [entry] = (await admin.get("/audit", params={"action": "node.removed"})).json()["items"]
+    assert (entry["subject_id"], entry["reason"], entry["before"]["environment"]) == (
+        "left-1",
+        "sold",
+        "staging",
+    )
+    said = REPORT.model_copy(update={"node": "left-1"})
+    assert (await beat(own_world, "left-1", token, said)).status_code == 404
+    async with own_world.services.database.transaction(TENANT) as session:
+        undo = await deployments.rollback_targets(session, TENANT, deployment, deployment)
+    assert set(undo.nodes) == set(made.nodes) - {"left-1"}
 
 
 async def test_a_silent_agent_is_a_bad_gateway(world: World) -> None:
