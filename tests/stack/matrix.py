@@ -20,6 +20,11 @@ PRIOR, GOOD = "1.0.0", "2.0.0"
 PROGRAM_HERE = Path(__file__).with_name("matrix_program.py")
 SECONDS = 150.0  # for one rollout and its rollback on a busy machine
 GATE = GateRule(name="promotion")
+UNTESTED = "untested"
+SMOKE = f"""
+        [smoke]
+        command = ["sh", "-c", "test ! -e $HOTSWAP_DATA/{UNTESTED}"]
+"""
 
 STRATEGIES: dict[str, Strategy] = {
     "direct": Direct(),
@@ -58,12 +63,18 @@ class Scene:
         """The nodes on which bad releases misbehave: one that changes early and one that changes late."""
         return self.fleet.names[0], self.fleet.names[-1]
 
-    def policy(self, *gates: GateRule) -> None:
+    def policy(self, *gates: GateRule, **terms: object) -> None:
+        """The environment's policy: a quick analysis and a quick way back, these gates and terms."""
         rule = AnalysisRule(
             judge="threshold", duration=3, interval=1, warm_up=0.5, extensions=0, on_inconclusive="rollback"
         )
-        policy = EnvironmentPolicy(
-            gates=gates, analysis=rule, rollback=RollbackRule(rounds=2, pause=1, ask_for=0)
+        policy = EnvironmentPolicy.model_validate(
+            {
+                "gates": gates,
+                "analysis": rule,
+                "rollback": RollbackRule(rounds=2, pause=1, ask_for=0),
+                **terms,
+            }
         )
         self.stack.admin.put(f"/clusters/{self.fleet.environment}/policy", policy.model_dump(mode="json"))
 
@@ -97,26 +108,32 @@ class Scene:
         assert self.faults() == {}
 
 
-def push_releases(stack: RunningStack, fleet: Fleet, directory: Path) -> dict[str, ReleaseRef]:
-    """The prior release, a good one, and one for each way to be bad; bad on two nodes of the fleet."""
+def push_releases(
+    stack: RunningStack, fleet: Fleet, directory: Path, *, start_timeout: float = 20
+) -> dict[str, ReleaseRef]:
+    """The prior release, good ones, and one for each way to be bad; bad on two nodes of the fleet.
+
+    `tested` brings a smoke test along, which fails on a node with a file of the name UNTESTED in its data.
+    """
     nodes = f"{fleet.names[0]},{fleet.names[-1]}"
-    behaviours = {"prior": "serve", "good": "serve", "large": "serve", "slow": "slow"}
+    behaviours = {"prior": "serve", "good": "serve", "tested": "serve", "large": "serve", "slow": "slow"}
     behaviours |= {name: f"{name}:{nodes}" for name in ("crash", "die", "tamper", "sick")}
     releases = {}
     for number, (name, behaviour) in enumerate(behaviours.items()):
         tree = directory / name
         tree.mkdir()
         version = {"prior": PRIOR, "good": GOOD}.get(name, f"3.{number}.0")
-        (tree / "hotswap.toml").write_text(
-            _manifest(version, behaviour, disk_mb=1 << 20 if name == "large" else 1)
+        manifest = _manifest(
+            version, behaviour, disk_mb=1 << 20 if name == "large" else 1, start_timeout=start_timeout
         )
+        (tree / "hotswap.toml").write_text(manifest + (SMOKE if name == "tested" else ""))
         (tree / "program.py").write_text(PROGRAM.read_text())
         (tree / "main.py").write_text(PROGRAM_HERE.read_text())
         releases[name] = stack.push(tree)
     return releases
 
 
-def _manifest(version: str, behaviour: str, *, disk_mb: int) -> str:
+def _manifest(version: str, behaviour: str, *, disk_mb: int, start_timeout: float) -> str:
     command = json.dumps([sys.executable, "main.py", behaviour, "{port:http}"])
     return f"""
         name = "{MODULE}"
@@ -124,7 +141,7 @@ def _manifest(version: str, behaviour: str, *, disk_mb: int) -> str:
         kind = "process"
         [process]
         command = {command}
-        start_timeout = 20
+        start_timeout = {start_timeout}
         drain_timeout = 2
         sockets = [{{ name = "http" }}]
         [probe]
