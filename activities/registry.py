@@ -54,6 +54,7 @@ def control_activities(held: Holdings) -> Activities:
         records.record,
         records.load_lane,
         records.save_poll,
+        records.save_amendment,
         records.rollback_targets,
         records.successor_of,
         records.withdraw,

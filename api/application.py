@@ -16,6 +16,7 @@ from api.middleware import BodyLimit, Tracing
 from api.openapi import describe
 from api.problems import Problem
 from api.routes import (
+    amendments,
     analyses,
     approvals,
     audit,
@@ -53,6 +54,7 @@ ROOMS: Final = (
     keys,
     deployments,
     commands,
+    amendments,
     rollbacks,
     promotions,
     analyses,

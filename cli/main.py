@@ -8,6 +8,7 @@ import typer
 from typer._click.exceptions import UsageError  # typer has its own copy of click and exports no such error
 
 from cli import (
+    amendments,
     analyses,
     approvals,
     audit,
@@ -75,6 +76,7 @@ def agent(
 
 for room in (
     deployments,
+    amendments,
     promotions,
     history,
     rollbacks,

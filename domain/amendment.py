@@ -49,7 +49,7 @@ class Changes(Strict):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if all(getattr(self, name) in (None, ()) for name in type(self).model_fields):
+        if all(getattr(self, name) in (None, ()) for name in Changes.model_fields):
             raise ValueError("say what to change")
         return self
 

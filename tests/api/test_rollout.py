@@ -150,6 +150,50 @@ async def test_a_gate_is_passed_by_a_vote_through_the_api(living: World) -> None
     assert kinds[-1] == "deployment.finished"
 
 
+async def test_an_amended_plan_is_approved_then_the_gate_asks_about_it_and_the_nodes_follow_it(
+    living: World,
+) -> None:
+    release = living.releases.files("1.0.0", module="amended-site")
+    assert (await living.push(release)).status_code == 201
+
+    async def approve(gate: str, plan: str | None, person: str) -> dict[str, Any]:
+        """Approve a gate once it asks about this plan; what it asked about."""
+        deadline = time.monotonic() + PATIENCE
+        async with living.asks(person) as asked:
+            while True:
+                for each in (await asked.get("/approvals/pending")).json()["items"]:
+                    if each["id"].endswith(gate) and plan in (None, each["plan"]):
+                        answer = await asked.post(f"/approvals/{each['id']}/approve", json={})
+                        assert answer.status_code == 202, answer.text
+                        return dict(each)
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)
+
+    async with living.asks("admin") as admin, living.asks("dora") as dora:
+        policy = (await admin.get("/clusters/development")).json()["policy"]
+        gates = [{"name": "lead", "before_wave": 1, "required": 2}]
+        gated = {**policy, "unsigned_votes": False, "gates": gates}
+        assert (await admin.put("/clusters/development/policy", json=gated)).status_code == 200
+        going = asyncio.create_task(deploy(living, release))
+        first = await approve("-lead", None, "anna")
+        changes = {"wave_nodes": 1, "deadline": 20_000, "reason": "one by one"}
+        answer = await dora.post(f"/deployments/{first['deployment']}/amend", json=changes)
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["widens"] == ["the deadline of a deployment is longer: 14400 s → 20000 s"]
+        await approve("-amendment.1", answer.json()["digest"], "abel")
+        for person in ("anna", "abel"):  # her first vote was for the plan before
+            await approve("-lead", answer.json()["digest"], person)
+        shown = await going
+        assert (await admin.put("/clusters/development/policy", json=policy)).status_code == 200
+        items = (await dora.get(f"/deployments/{shown['id']}/amendments")).json()["items"]
+    assert (shown["phase"], shown["plan_digest"]) == ("completed", answer.json()["digest"])
+    assert sorted(node["wave"] for node in shown["nodes"]) == [1, 2, 3]
+    assert [(each["state"], each["before"], each["digest"]) for each in items] == [
+        ("applied", first["plan"], shown["plan_digest"])
+    ]
+    assert await versions(living, "amended-site") == ["1.0.0"] * 3
+
+
 async def test_a_person_freezes_a_rollout_on_its_way_and_thaws_it(living: World) -> None:
     release = living.releases.files("1.0.0", module="frozen-site")
     assert (await living.push(release)).status_code == 201
