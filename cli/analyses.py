@@ -1,5 +1,6 @@
 """`hotswap analysis …`: what the judge said of a wave, and the report."""
 
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,13 +10,15 @@ import yaml
 from cli.errors import CommandFailed
 from cli.judge import read_document
 from cli.report import show_report
-from cli.session import AsJson, connect, console, errors, show_json
+from cli.session import AsJson, connect, console, errors, moment, show_json, show_table
+from domain.analysis import Verdict
 from domain.conditions.metric import ARGO, OURS
 from domain.imports.argo import KINDS, read_template
 from domain.imports.kayenta_request import read_request
 from domain.names import analysis_id, guard_id
 from domain.offline import read_judge_config
 from domain.providers import ConditionCheck
+from reports import words
 from reports.model import Report
 
 AnalysisId = Annotated[
@@ -86,6 +89,33 @@ def _pair(text: str) -> tuple[str, str]:
     if not separator:
         raise CommandFailed(f"{text!r} is not NAME=VALUE", field="argument")
     return name, value
+
+
+@group.command("list")
+def list_all(
+    context: typer.Context,
+    *,
+    deployment: Annotated[str | None, typer.Option(help="Only of this deployment.")] = None,
+    most: Annotated[int, typer.Option("--limit", min=1, help="The latest, at most so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Analyses of waves, in the background and after completion, the latest first."""
+    with connect(context) as client:
+        found = list(islice(client.items("/analyses", deployment=deployment), most))
+    if as_json:
+        show_json(found)
+        return
+    rows = (
+        (
+            each["id"],
+            each["looks"],
+            moment(each["at"]),
+            words.headline(Verdict.model_validate(each["verdict"])),
+            each["verdict"]["reason"],
+        )
+        for each in found
+    )
+    show_table(("analysis", "looks", "at", "verdict", "why"), rows)
 
 
 @group.command()

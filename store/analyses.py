@@ -6,14 +6,14 @@ from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import undefer
+from sqlalchemy.orm import aliased, undefer
 
 from domain.analysis import Verdict
 from domain.increments import NodeIntervals
 from domain.judging import JudgedLook, LookMemory, Replay
 from domain.measuring import Conclusion
 from domain.messages import Look
-from store.records import KeptLook, StoredLook
+from store.records import KeptLook, Page, StoredAnalysis, StoredLook
 from store.tables import AnalysisRow
 
 
@@ -112,6 +112,26 @@ async def of_analysis(session: AsyncSession, tenant: str, analysis: str) -> list
         )
         for row in rows
     ]
+
+
+async def page(
+    session: AsyncSession, tenant: str, *, deployment: str | None, before: int | None, limit: int
+) -> Page[StoredAnalysis]:
+    """Analyses by their last looks, the latest first; only of one deployment, where one is named."""
+    later = aliased(AnalysisRow)
+    followed = select(later.id).where(
+        later.tenant == AnalysisRow.tenant,
+        later.analysis == AnalysisRow.analysis,
+        later.look > AnalysisRow.look,
+    )
+    statement = select(AnalysisRow).where(AnalysisRow.tenant == tenant, ~followed.exists())
+    if deployment is not None:
+        statement = statement.where(AnalysisRow.deployment == deployment)
+    if before is not None:
+        statement = statement.where(AnalysisRow.id < before)
+    rows = list(await session.scalars(statement.order_by(AnalysisRow.id.desc()).limit(limit + 1)))
+    items = tuple(StoredAnalysis.model_validate(row, from_attributes=True) for row in rows[:limit])
+    return Page(items=items, more=len(rows) > limit)
 
 
 async def conclude(session: AsyncSession, conclusion: Conclusion) -> None:

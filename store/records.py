@@ -237,6 +237,18 @@ class StoredLook(Frozen):
     at: datetime
 
 
+class StoredAnalysis(Frozen):
+    """An analysis by its last look. `id` is that look's place among all."""
+
+    id: int
+    analysis: str
+    deployment: str
+    wave: int
+    look: int
+    verdict: Verdict
+    at: datetime
+
+
 class KeptLook(Frozen):
     """One look of an analysis with its verdict and what it was judged on, where that was kept."""
 

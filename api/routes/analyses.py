@@ -5,10 +5,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
+from pydantic import Field
 
 from api.access import Caller, Viewer
+from api.paging import PageOf, PageQuery, cursor_of, number_after
 from api.services import Hands, Services
-from api.views.analysis import AnalysisView, view
+from api.views.analysis import AnalysisItem, AnalysisView, view
 from domain.errors import NotFound
 from domain.judging import Replay
 from domain.names import background_id, guard_id
@@ -17,6 +19,29 @@ from store import analyses, deployments
 from store.records import KeptLook
 
 router = APIRouter(prefix="/analyses", tags=["analyses"])
+
+
+class AnalysisQuery(PageQuery):
+    """Only of one deployment."""
+
+    deployment: Annotated[str, Field(max_length=255)] | None = None
+
+
+@router.get("")
+async def list_analyses(
+    query: Annotated[AnalysisQuery, Query()], caller: Viewer, hands: Hands
+) -> PageOf[AnalysisItem]:
+    """Analyses of waves, in the background and after completion, each by its last look; the latest first."""
+    async with hands.database.transaction(caller.tenant) as session:
+        page = await analyses.page(
+            session,
+            caller.tenant,
+            deployment=query.deployment,
+            before=number_after(query.cursor),
+            limit=query.limit,
+        )
+    following = cursor_of(str(page.items[-1].id)) if page.more else None
+    return PageOf(items=[AnalysisItem.of(each) for each in page.items], next_cursor=following)
 
 
 @router.get("/{analysis}")

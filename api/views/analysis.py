@@ -6,7 +6,7 @@ from datetime import datetime
 from api.links import PREFIX
 from domain.analysis import Verdict
 from domain.base import Frozen
-from store.records import KeptLook
+from store.records import KeptLook, StoredAnalysis
 
 
 class LookView(Frozen):
@@ -16,6 +16,31 @@ class LookView(Frozen):
     at: datetime
     verdict: Verdict
     judged: bool
+
+
+class AnalysisItem(Frozen):
+    """One analysis in a list: its last word so far, after how many looks."""
+
+    id: str
+    deployment: str
+    wave: int
+    looks: int
+    at: datetime
+    verdict: Verdict
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, found: StoredAnalysis) -> "AnalysisItem":
+        """What the list shows."""
+        return cls(
+            id=found.analysis,
+            deployment=found.deployment,
+            wave=found.wave,
+            looks=found.look,
+            at=found.at,
+            verdict=found.verdict,
+            links=_links(found.analysis, found.deployment),
+        )
 
 
 class AnalysisView(Frozen):
@@ -31,7 +56,6 @@ class AnalysisView(Frozen):
 
 def view(analysis: str, looks: Sequence[KeptLook]) -> AnalysisView:
     """The view of an analysis with at least one look."""
-    own = f"{PREFIX}/analyses/{analysis}"
     return AnalysisView(
         id=analysis,
         deployment=looks[0].deployment,
@@ -41,10 +65,15 @@ def view(analysis: str, looks: Sequence[KeptLook]) -> AnalysisView:
             LookView(number=look.number, at=look.at, verdict=look.verdict, judged=look.judged is not None)
             for look in looks
         ),
-        links={
-            "self": own,
-            "inputs": f"{own}/inputs",
-            "report": f"{own}/report",
-            "deployment": f"{PREFIX}/deployments/{looks[0].deployment}",
-        },
+        links=_links(analysis, looks[0].deployment),
     )
+
+
+def _links(analysis: str, deployment: str) -> dict[str, str]:
+    own = f"{PREFIX}/analyses/{analysis}"
+    return {
+        "self": own,
+        "inputs": f"{own}/inputs",
+        "report": f"{own}/report",
+        "deployment": f"{PREFIX}/deployments/{deployment}",
+    }

@@ -32,6 +32,22 @@ async def test_what_was_replaced_meanwhile_is_left_alone(database: Database) -> 
     assert "d2 of greeter came later" in returned.reason
 
 
+async def test_what_came_later_and_left_nothing_does_not_matter(database: Database) -> None:
+    await completed(database)
+    await queue(database, "rejected", version="1.0.0")
+    await phase(database, "rejected", Phase.PLANNING, Phase.REJECTED)
+    await queue(database, "failed", version="1.0.0")
+    await phase(database, "failed", Phase.PLANNING, Phase.ROLLING_BACK, Phase.ROLLED_BACK_VERIFIED)
+    await queue(database, "d2", version="1.0.0")
+    await phase(database, "d2", Phase.PLANNING, Phase.ACTIVATING, Phase.COMPLETED)
+    async with database.transaction(TENANT) as session:
+        assert "d2 of greeter came later" in (await guards.take_back(session, BREACH)).reason
+    await queue(database, "undo", rolls_back="d2", version="1.0.0")
+    await phase(database, "undo", Phase.ROLLING_BACK, Phase.ROLLED_BACK_VERIFIED)
+    async with database.transaction(TENANT) as session:
+        assert (await guards.take_back(session, BREACH)).deployment == "d1-guard"
+
+
 async def test_one_that_was_taken_back_already_is_left_alone(database: Database) -> None:
     await completed(database)
     await queue(database, "undo", rolls_back="d1")
