@@ -47,6 +47,8 @@ class AnalysisRule(Strict):
         extensions: how many further durations an inconclusive analysis may take.
         on_inconclusive: what then: hold for a person, or roll back. Inconclusive never promotes. A provider
             that is down always holds: that says nothing about the release.
+        outage: seconds for which looks go on past their time because a provider is down; once it is back,
+            they take another duration. Then a person is asked.
         health: the limits where nothing is left to compare with: on a first install, after a switch of all.
         early_pass: a pass ends the analysis at once, not at the end of its duration.
         sources: further metrics of the judge's, from Prometheus.
@@ -60,6 +62,7 @@ class AnalysisRule(Strict):
     warm_up: float = Field(default=10, ge=0, le=86400)
     extensions: int = Field(default=1, ge=0, le=100)
     on_inconclusive: Literal["hold", "rollback"] = "hold"
+    outage: float = Field(default=1800, ge=0, le=7 * 86400)
     metrics: tuple[MetricSpec, ...] = Field(default=AGENT_METRICS, max_length=50)
     against: Literal["concurrent", "before", "fresh"] = "concurrent"
     traffic: Literal["any", "even"] = "any"

@@ -2,11 +2,11 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from temporalio import workflow
 
-from domain.analysis import Outcome, Verdict
+from domain.analysis import Doubt, Outcome, Verdict
 from domain.console import verdict_details
 from domain.measuring import Conclusion, with_conditions
 from domain.messages import AnalysisInput, AnalysisResult, Look
@@ -18,6 +18,8 @@ from workflows.tasks import settle
 
 with workflow.unsafe.imports_passed_through():
     from activities.orders import Looks, Measurements
+
+OUTLASTS: Final = "looks-outlast-an-outage"  # before, it ended the analysis
 
 
 @workflow.defn
@@ -93,6 +95,18 @@ class CanaryAnalysisWorkflow(Receives):
             if verdict.outcome is not Outcome.INCONCLUSIVE:
                 break
             verdict = await self._look_until(began, rule.duration * (extension + 2))
+        if verdict.doubt is Doubt.PROVIDER_DOWN and workflow.patched(OUTLASTS):
+            verdict = await self._outlast(began, verdict)
+        return verdict
+
+    async def _outlast(self, began: float, verdict: Verdict) -> Verdict:
+        """Nothing is known while a provider is down: look until it is back, and then for another duration."""
+        rule = self._request.rule
+        until = workflow.time() + rule.outage
+        while verdict.doubt is Doubt.PROVIDER_DOWN and workflow.time() < until:
+            verdict = await self._look_until(began, 0.0)
+            if verdict.doubt is not Doubt.PROVIDER_DOWN and not self._decided(verdict):
+                verdict = await self._look_until(began, workflow.time() - began + rule.duration)
         return verdict
 
     async def _look_until(self, began: float, seconds: float) -> Verdict:

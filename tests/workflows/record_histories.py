@@ -21,7 +21,7 @@ from temporalio.worker import Worker
 
 from activities.supervision import TemporalSupervision
 from domain.amendment import AmendmentState
-from domain.analysis import Outcome
+from domain.analysis import Doubt, Outcome
 from domain.approval import ApprovalInput, Subject
 from domain.arrival import SupersedeMode
 from domain.attribution import IllBudget
@@ -347,6 +347,20 @@ async def record_fresh(client: Client) -> None:
     await save(client, deployment_workflow_id("d-fresh"), "fresh-baseline")
 
 
+async def record_outage(client: Client) -> None:
+    """A provider that is down beyond the analysis's time, and comes back."""
+    policy = EnvironmentPolicy(analysis=QUICK.model_copy(update={"outage": 60}))
+    world = World(
+        policy=policy,
+        strategy=Canary(shares=(50, 100), bake=0.2),
+        verdict=lambda look: Outcome.INCONCLUSIVE if look.number <= 5 else Outcome.PASS,
+        doubt=lambda _look: Doubt.PROVIDER_DOWN,
+    )
+    async with lane(client, "outage", world, "d-outage"):
+        pass
+    await save(client, analysis_id("d-outage", 1), "outage")
+
+
 async def record_guards(client: Client) -> None:
     """A guard that nothing happens to, and one that takes its release back."""
     rule = GuardRule(seconds=1, interval=0.2, window=1, misses=1)
@@ -402,6 +416,7 @@ async def main() -> None:
         await record_guards(env.client)
         await record_fresh(env.client)
         await record_amendments(env.client)
+        await record_outage(env.client)
         await record_promotions.record(env.client, save)
         await asyncio.sleep(0.2)
 

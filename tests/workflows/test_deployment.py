@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from temporalio.service import RPCError
 
-from domain.analysis import Outcome
+from domain.analysis import Doubt, Outcome
 from domain.deployment import CauseKind, Phase
 from domain.events import EventKind
 from domain.gate import Decision
@@ -85,6 +85,52 @@ async def test_an_inconclusive_analysis_rolls_back_where_the_policy_says_so(stag
     async with stage(world) as scene:
         result = await (await scene.deploy()).result()
     assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.INCONCLUSIVE)
+
+
+def outage(last: int, outage: float = 900, then: Outcome = Outcome.PASS) -> World:
+    """A provider that does not answer in the first `last` looks of the first wave."""
+    rule = AnalysisRule(
+        duration=60, interval=10, warm_up=10, extensions=1, on_inconclusive="rollback", outage=outage
+    )
+
+    def verdict(look):
+        down = look.analysis.wave == 1 and look.number <= last
+        return Outcome.INCONCLUSIVE if down else then
+
+    return World(
+        policy=EnvironmentPolicy(analysis=rule, unsigned_votes=True),
+        verdict=verdict,
+        doubt=lambda look: Doubt.PROVIDER_DOWN if look.number <= last else Doubt.UNDERPOWERED,
+    )
+
+
+async def test_an_outage_is_outlasted_and_then_takes_another_duration(stage):
+    world = outage(last=40)
+    async with stage(world) as scene:
+        result = await (await scene.deploy()).result()
+    assert result.phase is Phase.COMPLETED
+    assert Phase.HOLDING not in world.phases
+    # 40 looks without an answer, the one that finds it back, and a minute of six.
+    assert max(look.number for look in world.looks if look.analysis.wave == 1) == 47
+
+
+async def test_what_is_found_after_an_outage_counts_as_ever(stage):
+    world = outage(last=40, then=Outcome.FAIL)
+    async with stage(world) as scene:
+        result = await (await scene.deploy()).result()
+    assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.ANALYSIS)
+    assert len(world.looks) == 41
+
+
+async def test_an_outage_beyond_its_budget_asks_a_person_and_never_rolls_back(stage):
+    world = outage(last=1000)
+    async with stage(world) as scene:
+        handle = await scene.deploy()
+        await scene.until(lambda: Phase.HOLDING in world.phases)
+        assert len(world.looks) == 12 + 90
+        await handle.signal("promote", {"actor": "ana"})
+        result = await handle.result()
+    assert result.phase is Phase.COMPLETED
 
 
 @pytest.mark.parametrize("failing", ["activate", "verify"])

@@ -85,6 +85,7 @@ class World:
     queue: list[QueuedDeployment] = field(default_factory=list)
     refuses: Callable[[str, str], str | None] = lambda _action, _node: None
     verdict: Callable[[Look], Outcome] = lambda _look: Outcome.PASS
+    doubt: Callable[[Look], Doubt] = lambda _look: Doubt.UNDERPOWERED
     measured: Callable[[MeasureOrder], Measured] = lambda _order: Measured()
     measurements: list[MeasureOrder] = field(default_factory=list)
     conclusions: list[Conclusion] = field(default_factory=list)
@@ -354,7 +355,7 @@ class World:
     async def look(self, look: Look) -> Verdict:
         self.looks.append(look)
         outcome = self.verdict(look)
-        doubt = Doubt.UNDERPOWERED if outcome is Outcome.INCONCLUSIVE else None
+        doubt = self.doubt(look) if outcome is Outcome.INCONCLUSIVE else None
         return Verdict(outcome=outcome, doubt=doubt, reason=f"scripted {outcome}", looks=look.number)
 
     @activity.defn(name="measure")

@@ -42,35 +42,61 @@ def target(registry: CollectorRegistry) -> Iterator[int]:
         thread.join()
 
 
+class Server:
+    """A Prometheus that scrapes node → port every second; what it has stored outlives a kill."""
+
+    def __init__(self, directory: Path, targets: dict[str, int]) -> None:
+        listed = "".join(
+            f"      - targets: ['127.0.0.1:{port}']\n        labels: {{node: '{node}'}}\n"
+            for node, port in targets.items()
+        )
+        (directory / "prometheus.yml").write_text(
+            "global: {scrape_interval: 1s}\n"
+            f"scrape_configs:\n  - job_name: greeter\n    static_configs:\n{listed}"
+        )
+        self._directory = directory
+        self._targets = len(targets)
+        port = free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        self._listen = f"--web.listen-address=127.0.0.1:{port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Return once all targets are scraped."""
+        assert PROGRAM is not None, "CI must install Debian's prometheus"
+        command = [
+            PROGRAM,
+            f"--config.file={self._directory / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self._directory / 'data'}",
+            self._listen,
+            "--log.level=error",
+        ]
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_until(self.address, f"sum(up) == {self._targets}")
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(20)
+
+    def stop(self) -> None:
+        """In peace."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+
+
 @contextmanager
 def prometheus(directory: Path, targets: dict[str, int]) -> Iterator[str]:
-    """A server that scrapes node → port every second; gives its address once it has scraped all."""
-    assert PROGRAM is not None, "CI must install Debian's prometheus"
-    listed = "".join(
-        f"      - targets: ['127.0.0.1:{port}']\n        labels: {{node: '{node}'}}\n"
-        for node, port in targets.items()
-    )
-    (directory / "prometheus.yml").write_text(
-        "global: {scrape_interval: 1s}\n"
-        f"scrape_configs:\n  - job_name: greeter\n    static_configs:\n{listed}"
-    )
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    command = [
-        PROGRAM,
-        f"--config.file={directory / 'prometheus.yml'}",
-        f"--storage.tsdb.path={directory / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--log.level=error",
-    ]
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+    """A server's address, once it has scraped all its targets."""
+    server = Server(directory, targets)
     try:
-        wait_until(address, f"sum(up) == {len(targets)}")
-        yield address
+        server.start()
+        yield server.address
     finally:
-        process.terminate()
-        process.wait(20)
+        server.stop()
 
 
 def wait_until(address: str, query: str, seconds: float = 30) -> None:
