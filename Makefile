@@ -33,7 +33,7 @@ test: install
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-faults: install
-	$(BIN)/pytest -m "faults or faults_long" -rP tests/stack
+	$(BIN)/pytest -m "faults or faults_long" -rP tests/stack tests/api
 
 test-races: install
 	$(BIN)/pytest -m races_long -rP tests

@@ -18,11 +18,15 @@ from tests.api.conftest import TENANT, World
 from tests.conftest import free_port
 from worker import workers
 
+NOTHING_ALLOWED = ProviderSettings()
+
 
 @asynccontextmanager
-async def at_work(world: World, client: Client) -> AsyncIterator[None]:
-    """The three workers, as worker.py starts them, that need no settings of hooks and providers."""
-    services, providers = world.services, ProviderSettings()
+async def at_work(
+    world: World, client: Client, providers: ProviderSettings = NOTHING_ALLOWED
+) -> AsyncIterator[None]:
+    """The three workers, as worker.py starts them, that need no settings of hooks."""
+    services = world.services
     async with HookCaller(HookSettings()) as hook_caller, ProviderHttp(providers) as provider_http:
         held = Holdings(
             client=client,

@@ -45,7 +45,7 @@ def target(registry: CollectorRegistry) -> Iterator[int]:
 class Server:
     """A Prometheus that scrapes node → port every second; what it has stored outlives a kill."""
 
-    def __init__(self, directory: Path, targets: dict[str, int]) -> None:
+    def __init__(self, directory: Path, targets: dict[str, int], port: int) -> None:
         listed = "".join(
             f"      - targets: ['127.0.0.1:{port}']\n        labels: {{node: '{node}'}}\n"
             for node, port in targets.items()
@@ -56,7 +56,6 @@ class Server:
         )
         self._directory = directory
         self._targets = len(targets)
-        port = free_port()
         self.address = f"http://127.0.0.1:{port}"
         self._listen = f"--web.listen-address=127.0.0.1:{port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,7 +90,7 @@ class Server:
 @contextmanager
 def prometheus(directory: Path, targets: dict[str, int]) -> Iterator[str]:
     """A server's address, once it has scraped all its targets."""
-    server = Server(directory, targets)
+    server = Server(directory, targets, free_port())
     try:
         server.start()
         yield server.address
