@@ -71,7 +71,7 @@ class PrometheusClient:
         Raises:
             ProviderDown, ProviderRefused: see `ProviderHttp.ask`; a result that is neither is refused.
         """
-        form = {"query": query, "timeout": f"{timeout}s"} | ({} if at is None else {"time": repr(at)})
+        form = {"query": query, "timeout": _duration(timeout)} | ({} if at is None else {"time": repr(at)})
         data = (await self._answer(address, "query", form, timeout)).data
         if isinstance(data, _Scalar):
             return float(data.result[1])
@@ -100,7 +100,7 @@ class PrometheusClient:
             "end": repr(end),
             # As a duration: of a number like 1.001 the server makes 1000 ms, because it cuts off, and drifts.
             "step": f"{round(step * 1000)}ms",
-            "timeout": f"{timeout}s",
+            "timeout": _duration(timeout),
         }
         data = (await self._answer(address, "query_range", form, timeout)).data
         if not isinstance(data, _Matrix):
@@ -117,3 +117,8 @@ class PrometheusClient:
             return _ANSWER.validate_json(body)
         except ValidationError as error:
             raise ProviderRefused(f"{url}: not an answer of Prometheus") from error
+
+
+def _duration(seconds: float) -> str:
+    """As Prometheus writes times: whole units only."""
+    return f"{max(1, round(seconds * 1000))}ms"

@@ -17,6 +17,7 @@ import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
 from bundles.archive import pack
+from cli.demo.sender import traffic
 from domain.analysis import Doubt, Outcome
 from domain.deployment import CauseKind, Phase
 from domain.names import analysis_id
@@ -24,7 +25,7 @@ from domain.policy import AnalysisRule, EnvironmentPolicy
 from domain.provider_settings import AllowedAddress, AllowedCommand, ProviderSettings
 from domain.strategy import Canary, Direct
 from examples.greeter.build import build
-from tests.agent.nodes import Pki, Release, Releases, Traffic, clean
+from tests.agent.nodes import Pki, Release, Releases, clean
 from tests.api.conftest import TENANT, World, new_namespace, new_world
 from tests.api.working import Agents, at_work
 from tests.clients.providers.prometheus_server import Server, needs_prometheus
@@ -94,7 +95,8 @@ class Scene:
             shown = await self.look(path)
             if shown and condition(shown):
                 return shown
-            assert time.monotonic() < deadline, shown
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {PATIENCE:.0f} s: {shown}")
             await asyncio.sleep(0.1)
 
     async def ended(self, deployment: str) -> dict[str, Any]:
@@ -142,8 +144,9 @@ async def scene(
         made.prometheus = Server(tmp_path_factory.mktemp("prometheus"), targets, port)
         opened.callback(made.prometheus.stop)
         await asyncio.to_thread(made.prometheus.start)
-        for endpoint in endpoints.values():
-            await opened.enter_async_context(Traffic(endpoint, clients=1))
+        urls = {name: f"http://{endpoint}/" for name, endpoint in endpoints.items()}
+        running = opened.enter_context(traffic(urls, directory))
+        await asyncio.to_thread(running.wait_for, len(urls))
         yield made
 
 

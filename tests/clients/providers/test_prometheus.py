@@ -77,6 +77,15 @@ async def test_scalars_and_vectors(scene, client):
     assert math.isnan(nothing)
 
 
+@pytest.mark.parametrize("timeout", [30.0, 0.75])
+async def test_a_time_out_may_be_any_number_of_seconds(scene, client, timeout):
+    """Prometheus itself takes neither 30.0s nor 0.75s."""
+    assert await client.value(scene.address, "vector(1)", timeout=timeout) == [1.0]
+    now = time.time()
+    found = await client.series(scene.address, "vector(1)", start=now - 2, end=now, step=1, timeout=timeout)
+    assert len(found) == 1
+
+
 async def test_a_step_of_odd_milliseconds_does_not_drift(scene, client):
     start = 1_700_000_000.0
     (found,) = await client.series(
