@@ -29,7 +29,7 @@ def show_plan(release: str, shown: dict[str, Any]) -> None:
     console.print(f"plan {shown['digest'][:12]}   {len(plan['waves'])} waves   {expected}", highlight=False)
     columns = ("wave", "nodes", "zones (left alone)", "gates", "steps", "expected", "if it fails, taken back")
     show_table(columns, _rows(shown))
-    for line in _fresh_baselines(shown):
+    for line in _baselines(shown):
         console.print(line, highlight=False)
     if shown["unheard"]:
         console.print(f"not heard of yet: {', '.join(shown['unheard'])}", highlight=False)
@@ -83,16 +83,17 @@ def _rows(shown: dict[str, Any]) -> Iterator[tuple[object, ...]]:
         yield wave["wave"], nodes, zones, ", ".join(wave["gates"]), steps, _estimate(wave["expected"]), stake
 
 
-def _fresh_baselines(shown: dict[str, Any]) -> Iterator[str]:
-    """What is restarted although it does not change, for each wave that wants it."""
+def _baselines(shown: dict[str, Any]) -> Iterator[str]:
+    """What waves are judged against where the policy wants chosen nodes, and what is restarted for it."""
     before = shown["plan"]["replaces"]
     for wave in shown["waves"]:
-        if (group := wave["fresh_baseline"]) is not None:
+        if (group := wave["baseline"]) is not None:
             zones = ", ".join(f"{zone or '-'}: {count}" for zone, count in group["renewed"].items())
             short = f" ({group['reason']})" if group["reason"] else ""
+            restarted = f"; restarted for that: {zones}" if zones else ""
             yield (
-                f"wave {wave['wave']} is judged against {group['nodes']} unchanged nodes on {before}{short};"
-                f" restarted for that: {zones or 'none'}"
+                f"wave {wave['wave']} is judged against {group['nodes']} unchanged nodes on {before}{short}"
+                f"{restarted}"
             )
 
 

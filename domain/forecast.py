@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from domain.base import Frozen
-from domain.fresh_baseline import FreshBaseline, fresh_baseline
+from domain.baseline import ChosenBaseline, chosen_baseline
 from domain.names import NodeName
 from domain.plan import Gate, Plan, Step
 from domain.steps import Pause
@@ -52,7 +52,7 @@ class WaveForecast(Frozen):
         margin: `left` beyond what the policy wants to be up at least.
         gates: those that ask before it changes.
         blast: what is at stake if it fails.
-        fresh_baseline: what its analysis compares with, where nodes are restarted for that.
+        baseline: what its analysis compares with, where that is not all nodes that are not changed yet.
     """
 
     wave: int
@@ -65,7 +65,7 @@ class WaveForecast(Frozen):
     gates: tuple[str, ...]
     expected: Estimate
     blast: Blast
-    fresh_baseline: FreshBaseline | None = None
+    baseline: ChosenBaseline | None = None
 
 
 def estimate(steps: Sequence[Step], history: History) -> Estimate:
@@ -124,7 +124,7 @@ def forecast(
                 gates=tuple(step.rule.name for step in own if isinstance(step, Gate)),
                 expected=estimate(own, history),
                 blast=_blast(changed, sizes),
-                fresh_baseline=fresh_baseline(plan, wave.number, zones),
+                baseline=chosen_baseline(plan, wave.number, zones),
             )
         )
     return found

@@ -27,7 +27,7 @@ def spread(nodes: Iterable[Node], first: int = 0) -> list[Node]:
     """
     classes: dict[Class, list[Node]] = {}
     for node in sorted(nodes, key=lambda node: node.name, reverse=True):
-        classes.setdefault(tuple(node.labels.get(label, "") for label in CLASS_LABELS), []).append(node)
+        classes.setdefault(_class(node), []).append(node)
     ordered = _greedy({key: list(members) for key, members in classes.items()}, ())
     if first and _values(ordered[:first]) != _values(ordered):
         chosen = _cover(list(classes), first)
@@ -158,3 +158,44 @@ def cut(ordered: Sequence[Node], shares: Sequence[int]) -> list[list[Node]]:
     edges = [0, *(-(-len(ordered) * share // 100) for share in shares)]
     waves = [list(ordered[start:end]) for start, end in itertools.pairwise(edges)]
     return [wave for wave in waves if wave]
+
+
+def alike(
+    changed: Sequence[Node], left: Sequence[Node], *, kept: Sequence[Node] = (), most: int
+) -> list[Node]:
+    """For each changed node that no kept one stands for, the one of `left` that is most like it.
+
+    Of nodes that are equally alike comes the last: the one that changes last, where `left` is in that order.
+
+    Args:
+        changed: at most so many are chosen for them.
+        left: to choose from.
+        kept: chosen before.
+        most: of those kept and chosen together.
+    """
+    classes: dict[Class, list[Node]] = {}
+    for node in left:
+        classes.setdefault(_class(node), []).append(node)
+    stands = Counter(map(_class, kept))
+    room = min(len(changed), most) - len(kept)
+    chosen: list[Node] = []
+    for node in changed:
+        key = _class(node)
+        if stands[key]:
+            stands[key] -= 1
+            continue
+        if len(chosen) >= room or not classes:
+            break
+        nearest = key if key in classes else min(classes, key=lambda other: (_unlike(key, other), other))
+        chosen.append(classes[nearest].pop())
+        if not classes[nearest]:
+            del classes[nearest]
+    return chosen
+
+
+def _class(node: Node) -> Class:
+    return tuple(node.labels.get(label, "") for label in CLASS_LABELS)
+
+
+def _unlike(one: Class, other: Class) -> int:
+    return sum(mine != theirs for mine, theirs in zip(one, other, strict=True))

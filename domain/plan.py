@@ -56,12 +56,16 @@ class Bake(Frozen):
 
 
 class Analyze(Frozen):
-    """Judge all nodes changed so far: against those not changed yet, or by their own health alone."""
+    """Judge all nodes changed so far: against those not changed yet, or by their own health alone.
+
+    With `nodes`, of those not changed yet only these.
+    """
 
     kind: Literal["analyze"] = "analyze"
     wave: int
     rule: AnalysisRule
     against: Literal["baseline", "health"] = "baseline"
+    nodes: tuple[NodeName, ...] = ()
 
 
 class Watch(Frozen):
@@ -139,17 +143,19 @@ class Plan(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _renewed_nodes_are_unchanged(self) -> Self:
-        renewed: dict[NodeName, int] = {}
+    def _baselines_are_unchanged(self) -> Self:
+        renewed: list[NodeName] = []
         for step in self.steps:
-            if not isinstance(step, Renew):
+            if not isinstance(step, Analyze | Renew) or not step.nodes:
                 continue
             later = dict.fromkeys(self.remaining_after(step.wave))
-            for name in step.nodes:
-                if name not in later or name in renewed:
-                    words = f"{name} is not of a later wave, or comes twice"
-                    raise ValueError(f"renew of wave {step.wave}: {words}")
-                renewed[name] = step.wave
+            strangers = [name for name in step.nodes if name not in later]
+            if strangers:
+                words = f"{strangers[0]} is not of a later wave"
+                raise ValueError(f"{step.kind} of wave {step.wave}: {words}")
+            renewed.extend(step.nodes if isinstance(step, Renew) else ())
+        if len(renewed) != len(dict.fromkeys(renewed)):
+            raise ValueError("a node is renewed twice")
         return self
 
     @property

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from domain.background import with_background
+from domain.baseline import with_baseline
 from domain.custom import compile_custom
 from domain.errors import PlanImpossible
 from domain.feasibility import can_run_beside, few_enough, in_time, min_healthy
-from domain.fresh_baseline import with_fresh_baseline
 from domain.gate_rule import GateRule, SubjectKind
 from domain.manifest import Manifest
 from domain.names import EnvironmentName, NodeName, TenantId
@@ -125,7 +125,7 @@ def _completed(
         PlanImpossible: too many waves, too little time, or nothing for an analysis to compare with.
     """
     few_enough(waves)
-    compared = with_fresh_baseline(steps, waves, fleet.stable, _unavailable(strategy, fleet.nodes))
+    compared = with_baseline(steps, waves, fleet.stable, _unavailable(strategy, fleet.nodes))
     steps = with_background(compared, policy)
     in_time(steps, policy.deadlines, manifest)
     return tuple(steps)

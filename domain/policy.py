@@ -40,8 +40,9 @@ class AnalysisRule(Strict):
         against: concurrent: nodes that have not changed yet, over the same minutes. before: the same nodes
             before the change, at a fixed shift of the clock that is as long as the analysis may take. For
             fleets without two nodes that are alike; what changes by itself is then blamed on the release.
-            fresh: as concurrent, with as many unchanged nodes as changed ones, restarted on the release that
-            they run when the wave has changed: what a fresh process does differently is then on both sides.
+            paired: as concurrent, for each changed node one unchanged node that is as like it as can be.
+            fresh: as paired, restarted on the release that they run when the wave has changed: what a fresh
+            process does differently is then on both sides.
         traffic: "even" where every node should get as many requests as any other: then the split is tested
             first; "any" where nothing is known about it.
         extensions: how many further durations an inconclusive analysis may take.
@@ -64,7 +65,7 @@ class AnalysisRule(Strict):
     on_inconclusive: Literal["hold", "rollback"] = "hold"
     outage: float = Field(default=1800, ge=0, le=7 * 86400)
     metrics: tuple[MetricSpec, ...] = Field(default=AGENT_METRICS, max_length=50)
-    against: Literal["concurrent", "before", "fresh"] = "concurrent"
+    against: Literal["concurrent", "before", "paired", "fresh"] = "concurrent"
     traffic: Literal["any", "even"] = "any"
     thresholds: Thresholds = Thresholds()
     health: HealthLimits = HealthLimits()

@@ -3,9 +3,9 @@
 from temporalio import workflow
 
 from domain.analysis import Doubt, Outcome, Verdict
+from domain.baseline import BASELINE_NODES
 from domain.console import clip
 from domain.deployment import Cause, CauseKind, Phase
-from domain.fresh_baseline import BASELINE_NODES
 from domain.messages import AnalysisInput, AnalysisResult
 from domain.names import NodeName, analysis_id
 from domain.plan import Analyze, Plan, Watch
@@ -50,9 +50,11 @@ async def analyze(rollout: Rollout, plan: Plan, step: Analyze) -> None:
 
 
 def _baseline(rollout: Rollout, plan: Plan, step: Analyze) -> tuple[NodeName, ...]:
-    """Nodes that are not changed yet; for a fresh baseline, those of them that were restarted."""
+    """Nodes that are not changed yet: those that the plan names, or that were restarted, if it wants that."""
     if step.against != "baseline":
         return ()
+    if step.nodes:
+        return rollout.able(step.nodes)
     if step.rule.against == "fresh":
         group = rollout.able(plan.fresh_baseline(step.wave))
         return tuple(name for name in group if name not in rollout.not_renewed)

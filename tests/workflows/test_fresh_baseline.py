@@ -31,6 +31,17 @@ async def test_each_wave_is_judged_against_as_many_nodes_that_were_restarted(sta
     assert groups[1].renewed < ANALYSIS.duration < groups[2].renewed < groups[3].renewed
 
 
+async def test_pairs_are_what_the_plan_names_less_what_is_lost(stage):
+    paired = EnvironmentPolicy(analysis=ANALYSIS.model_copy(update={"against": "paired"}))
+    world = World(policy=paired, strategy=Canary(shares=(30, 100), bake=0))
+    async with stage(world) as scene:
+        result = await (await scene.deploy()).result()
+    assert result.phase is Phase.COMPLETED
+    [asked] = [step.nodes for step in world.plan.steps if step.kind == "analyze"]
+    assert {look.analysis.baseline for look in world.looks} == {asked}
+    assert (len(asked), renewed(world)) == (3, [])
+
+
 async def test_a_node_that_does_not_restart_is_no_baseline_and_no_fault_of_the_release(stage):
     first = World(policy=FRESH)
     async with stage(first) as scene:

@@ -1,4 +1,4 @@
-"""A fresh baseline: which unchanged nodes are restarted, when, and what is told of it beforehand."""
+"""Chosen baselines: which unchanged nodes, which are restarted and when, and what is told beforehand."""
 
 from collections import Counter
 
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.baseline import BASELINE_NODES
 from domain.errors import PlanImpossible
 from domain.forecast import forecast
-from domain.fresh_baseline import BASELINE_NODES
 from domain.node import CLASS_LABELS, Node
 from domain.placement import zone_of
 from domain.plan import Analyze, Plan
@@ -20,6 +20,7 @@ from tests.domain.test_custom import custom, wave
 from tests.domain.test_planner import RELEASE, fleet, plan_for
 
 FRESH = EnvironmentPolicy(analysis=AnalysisRule(against="fresh"))
+PAIRED = EnvironmentPolicy(analysis=AnalysisRule(against="paired"))
 CONCURRENT = EnvironmentPolicy()
 
 
@@ -27,7 +28,7 @@ def renewals(plan: Plan) -> list[tuple[int, tuple[str, ...]]]:
     return [(step.wave, step.nodes) for step in plan.steps if isinstance(step, Renew)]
 
 
-def plan_of(nodes: list[Node], running: dict[str, str | None], strategy=None) -> Plan:
+def plan_of(nodes: list[Node], running: dict[str, str | None], strategy=None, policy=FRESH) -> Plan:
     return make_plan(
         tenant="acme",
         environment="production",
@@ -35,7 +36,7 @@ def plan_of(nodes: list[Node], running: dict[str, str | None], strategy=None) ->
         nodes=nodes,
         running=running,
         strategy=strategy or Canary(),
-        policy=FRESH,
+        policy=policy,
     )
 
 
@@ -69,10 +70,39 @@ def test_the_group_is_of_the_changed_nodes_zones_roles_and_architectures():
         assert Counter(classes[name] for name in plan.fresh_baseline(number)) == changed
 
 
+def test_pairs_are_of_one_kind_and_nothing_is_restarted_for_them():
+    nodes = fleet(200)
+    running = dict.fromkeys((node.name for node in nodes), "1.0.0")
+    plan = plan_of(nodes, running, policy=PAIRED)
+    classes = labels_of(nodes)
+    looks = [step for step in plan.steps if isinstance(step, Analyze)]
+    assert renewals(plan) == []
+    for look in looks[:2]:
+        changed = Counter(classes[name] for name in plan.changed_by(look.wave))
+        assert Counter(classes[name] for name in look.nodes) == changed
+    told = forecast(plan, zones(nodes), {}, {})
+    assert [each.baseline and (each.baseline.nodes, each.baseline.reason) for each in told] == [
+        (20, ""),
+        (60, ""),
+        (100, ""),
+        None,
+    ]
+
+
+def test_a_plan_that_compares_with_what_it_has_changed_cannot_be_built():
+    plan = plan_for(10, policy=PAIRED)
+    steps = [
+        step.model_copy(update={"nodes": plan.waves[0].nodes}) if isinstance(step, Analyze) else step
+        for step in plan.steps
+    ]
+    with pytest.raises(ValueError, match=r"analyze of wave 1: node-\d+ is not of a later wave"):
+        Plan.model_validate({**plan.model_dump(), "steps": [step.model_dump() for step in steps]})
+
+
 def test_the_default_adds_nothing_and_changes_no_digest():
     plan = plan_for(10, policy=CONCURRENT)
     assert renewals(plan) == []
-    assert all(each.fresh_baseline is None for each in forecast(plan, zones(fleet(10)), {}, {}))
+    assert all(each.baseline is None for each in forecast(plan, zones(fleet(10)), {}, {}))
 
 
 def zones(nodes: list[Node]) -> dict[str, str]:
@@ -81,7 +111,7 @@ def zones(nodes: list[Node]) -> dict[str, str]:
 
 def test_a_group_that_cannot_be_equal_is_as_large_as_can_be_and_says_why():
     plan = plan_for(10, strategy=Canary(shares=(70, 100)), policy=FRESH)
-    told = forecast(plan, zones(fleet(10)), {}, {})[0].fresh_baseline
+    told = forecast(plan, zones(fleet(10)), {}, {})[0].baseline
     assert told.nodes == len(plan.fresh_baseline(1)) == 3
     assert sum(told.renewed.values()) == 3
     assert told.reason == "7 nodes are changed, and of the 3 others 3 run what is replaced"
@@ -89,7 +119,7 @@ def test_a_group_that_cannot_be_equal_is_as_large_as_can_be_and_says_why():
 
 def test_a_large_group_stops_where_more_nodes_help_no_verdict():
     plan = plan_for(1000, strategy=Canary(shares=(30, 100)), policy=FRESH)
-    told = forecast(plan, zones(fleet(1000)), {}, {})[0].fresh_baseline
+    told = forecast(plan, zones(fleet(1000)), {}, {})[0].baseline
     assert (told.nodes, told.reason) == (BASELINE_NODES, f"more than {BASELINE_NODES} make no verdict better")
 
 
@@ -160,5 +190,7 @@ def test_a_plan_that_restarts_what_it_has_changed_cannot_be_built(wanted):
         step.model_copy(update={"nodes": (name,)}) if isinstance(step, Renew) and step.wave == 2 else step
         for step in plan.steps
     ]
-    with pytest.raises(ValueError, match="is not of a later wave, or comes twice"):
+    with pytest.raises(
+        ValueError, match="is not of a later wave" if wanted == "changed" else "renewed twice"
+    ):
         Plan.model_validate({**plan.model_dump(), "steps": [step.model_dump() for step in steps]})
