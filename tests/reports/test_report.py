@@ -1,13 +1,7 @@
 """The report of an analysis: what it is made of, the page alone in a browser, and the short form."""
 
-import os
 import re
-import shutil
-import subprocess
-import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -16,13 +10,8 @@ from domain.analysis import Doubt, Interval, MetricVerdict, Outcome, Verdict
 from reports.model import BandPoint, Judged, Line, MetricReport, Report, build
 from reports.page import content_security_policy, render
 from reports.words import amount, bounds, evidence, missing, percent
+from tests.reports.browser import assert_shown, needs_chromium, serving
 from tests.reports.looks import BASELINE, CANARY, STEPS, analysis
-
-CHROMIUM = shutil.which("chromium")
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"),
-    reason="there is no chromium here (Debian's package of that name); CI installs it",
-)
 
 
 @pytest.fixture(scope="module")
@@ -109,49 +98,13 @@ def test_a_trace_of_bands_that_are_not_known_is_empty():
     assert trace(report) == ""
 
 
-@pytest.fixture
-def served(failed) -> Iterator[tuple[str, list[str]]]:
-    """The page over HTTP with its policy; gives the address and all paths that were asked for."""
-    page, asked = render(failed).encode(), []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Security-Policy", content_security_policy())
-            self.end_headers()
-            self.wfile.write(page)
-
-        def log_message(self, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/report", asked
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 @needs_chromium
-def test_a_browser_shows_it_under_a_strict_policy(served, tmp_path):
-    address, asked = served
-    picture = tmp_path / "report.png"
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--enable-logging=stderr",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--window-size=1100,1400",
-        f"--screenshot={picture}",
-        address,
-    ]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert picture.stat().st_size > 30_000, shown.stderr[-2000:]
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "Content Security Policy" not in shown.stderr
+def test_a_browser_shows_it_under_a_strict_policy(failed, tmp_path):
+    headers = {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Security-Policy": content_security_policy(),
+    }
+    page = render(failed).encode()
+    with serving(lambda _: (200, headers, page)) as (address, asked):
+        assert_shown(f"{address}/report", tmp_path)
     assert [path for path in asked if path not in {"/report", "/favicon.ico"}] == []

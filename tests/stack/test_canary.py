@@ -6,6 +6,7 @@ import pytest
 
 from domain.deployment import CauseKind, Phase
 from domain.policy import GateRule
+from tests.stack.judged import assert_judged_again
 from tests.stack.running import BAD, CANARY, GOOD, OLD, orders_to_activate
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
@@ -31,6 +32,7 @@ def test_a_good_release_reaches_every_node_and_no_request_fails(stack):
     assert tally.requests > 1000
     assert set(tally.nodes_serving(GOOD)) == set(stack.nodes())
     stack.assert_everywhere(stack.releases[GOOD])
+    assert_judged_again(stack, deployment, "pass")
 
 
 def test_a_bad_release_is_caught_in_the_first_wave_and_taken_back(stack):
@@ -54,3 +56,4 @@ def test_a_bad_release_is_caught_in_the_first_wave_and_taken_back(stack):
     )
     assert set(served) == first
     stack.assert_everywhere(good)
+    assert_judged_again(stack, deployment, "fail")
