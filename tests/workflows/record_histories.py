@@ -25,9 +25,12 @@ from domain.analysis import Doubt, Outcome
 from domain.approval import ApprovalInput, Subject
 from domain.arrival import SupersedeMode
 from domain.attribution import IllBudget
+from domain.conditions.measurement import Measurement
+from domain.conditions.metric import ConditionMetric, MetricPhase
 from domain.events import EventKind
 from domain.gate_rule import GateRule, SubjectKind
-from domain.guard import GuardRule
+from domain.guard import Against, GuardRule
+from domain.measuring import Measured
 from domain.messages import LaneInput, QueuedDeployment
 from domain.names import (
     CONTROL_QUEUE,
@@ -43,6 +46,7 @@ from domain.names import (
     rollback_id,
 )
 from domain.policy import AnalysisRule, EnvironmentPolicy, FailureBudget
+from domain.providers import ConditionCheck, WebProvider
 from domain.strategy import BlueGreen, Canary, Custom, Direct, Rolling
 from runtime.temporal import server_program, workflow_runner
 from tests.workflows import record_promotions
@@ -362,16 +366,28 @@ async def record_outage(client: Client) -> None:
 
 
 async def record_guards(client: Client) -> None:
-    """A guard that nothing happens to, and one that takes its release back."""
+    """One that nothing happens to, one that takes its release back, one whose check is given up once."""
     rule = GuardRule(seconds=1, interval=0.2, window=1, misses=1)
     policy = EnvironmentPolicy(analysis=QUICK, guard=rule)
     for case, outcome in (("quiet", Outcome.PASS), ("breached", Outcome.FAIL)):
         world = World(policy=policy, strategy=Direct(), verdict=lambda _look, said=outcome: said)
-        async with lane(client, f"guard-{case}", world, f"d-{case}"):
-            await until(lambda world=world: any(each.event in GUARD_ENDS for each in world.progress))
-        await client.get_workflow_handle(guard_id(f"d-{case}")).result()
-        await save(client, guard_id(f"d-{case}"), case)
-        await save(client, deployment_workflow_id(f"d-{case}"), f"guard-{case}")
+        await record_guard(client, case, world)
+    metric = ConditionMetric(name="rate", interval=0.2, success_condition="result > 0")
+    check = ConditionCheck(metric=metric, provider=WebProvider(url="http://127.0.0.1:1/"), outages=0)
+    checked = rule.model_copy(update={"conditions": (check,), "against": Against.RECORDED})
+    world = World(policy=EnvironmentPolicy(analysis=QUICK, guard=checked), strategy=Direct())
+    good = Measured(measurement=Measurement(phase=MetricPhase.SUCCESSFUL, value="1", finished=0.0))
+    world.measured = lambda order: good if len(world.measurements) != 2 else Measured(outage="nobody there")
+    await record_guard(client, "checked", world)
+
+
+async def record_guard(client: Client, case: str, world: World) -> None:
+    """One deployment with a guard, to the guard's end."""
+    async with lane(client, f"guard-{case}", world, f"d-{case}"):
+        await until(lambda: any(each.event in GUARD_ENDS for each in world.progress))
+    await client.get_workflow_handle(guard_id(f"d-{case}")).result()
+    await save(client, guard_id(f"d-{case}"), case)
+    await save(client, deployment_workflow_id(f"d-{case}"), f"guard-{case}")
 
 
 async def record_amendments(client: Client) -> None:
