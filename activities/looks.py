@@ -72,7 +72,9 @@ class AgentLooks(Looks):
             addresses = await nodes.addresses(session, request.tenant, request.canary)
             known = await analyses.recorded(session, look)
         since = (now if known is not None else began) - look.seconds - CLOCK_SKEW
-        found = await collect(self._agents, addresses, request.module, dict.fromkeys(request.canary, since))
+        found = await collect(
+            self._agents.of(request.tenant), addresses, request.module, dict.fromkeys(request.canary, since)
+        )
         recorded = known if known is not None else recall(look, found)
         sources = await read_sources(
             self._http,
