@@ -14,7 +14,7 @@ from activities.nodes import AgentNodes
 from activities.planning import FleetPlanning
 from clients.hooks import HookCaller
 from domain.deployment import Cause, CauseKind, Phase
-from domain.errors import Conflict
+from domain.errors import Conflict, NotStaged
 from domain.events import EventKind
 from domain.freeze_orders import AdHocFreeze, Thaw
 from domain.hook_settings import HookSettings
@@ -179,6 +179,15 @@ async def test_in_a_freeze_what_was_begun_is_finished_and_the_rest_is_handed_bac
             await freezes.thaw(session, thaw)
 
 
+async def test_what_had_nothing_before_cannot_be_renewed_and_stays_untouched(scene: Scene) -> None:
+    outcome = await environment().run(scene.hands.renew, scene.order())
+    assert outcome.done == 0
+    assert [(each.node, each.code) for each in outcome.failures] == [(name, NotStaged.code) for name in NODES]
+    async with scene.world.services.database.transaction(TENANT) as session:
+        assert (await rollouts.rollback_targets(session, TENANT, DEPLOYMENT, DEPLOYMENT)).nodes == ()
+    assert Action.RENEW not in [*await scene.journal("web-1"), *await scene.journal("web-2")]
+
+
 async def test_activated_nodes_are_recorded_as_touched_and_read_back(scene: Scene) -> None:
     for operation in (scene.hands.stage, scene.hands.activate, scene.hands.activate, scene.hands.verify):
         outcome = await environment().run(operation, scene.order())
@@ -231,8 +240,9 @@ async def test_once_it_rolls_back_nothing_is_activated_any_more(scene: Scene) ->
         cause = Cause(kind=CauseKind.OPERATOR, message="in a test")
         await deployments.record(session, progress("rolling-back-1", Phase.ROLLING_BACK, cause))
         targets = await rollouts.rollback_targets(session, TENANT, DEPLOYMENT, DEPLOYMENT)
-    with pytest.raises(Conflict):
-        await environment().run(scene.hands.activate, scene.order())
+    for operation in (scene.hands.activate, scene.hands.renew):
+        with pytest.raises(Conflict):
+            await environment().run(operation, scene.order())
     order = RevertOrder(
         tenant=TENANT,
         environment="development",

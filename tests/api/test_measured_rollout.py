@@ -20,6 +20,8 @@ from bundles.archive import pack
 from cli.demo.sender import traffic
 from domain.analysis import Doubt, Outcome
 from domain.deployment import CauseKind, Phase
+from domain.judges.registry import judge
+from domain.judging import Replay
 from domain.names import analysis_id
 from domain.policy import AnalysisRule, EnvironmentPolicy
 from domain.provider_settings import AllowedAddress, AllowedCommand, ProviderSettings
@@ -236,10 +238,25 @@ async def test_an_outage_of_prometheus_holds_the_rollout_until_it_is_back(scene:
 async def test_what_the_module_counts_itself_turns_a_bad_release_back(scene: Scene) -> None:
     await set_policy(scene)
     before = await scene.versions()
-    end = await scene.ended(await scene.order(BAD, STRATEGY))
+    deployment = await scene.order(BAD, STRATEGY)
+    end = await scene.ended(deployment)
     assert end["phase"] == Phase.ROLLED_BACK_VERIFIED
     assert end["cause"]["kind"] == CauseKind.ANALYSIS
     failing = {each["metric"] for each in end["verdict"]["metrics"] if each["outcome"] == Outcome.FAIL}
     assert failing
     assert failing <= {"failed", "answer"}
     assert await scene.versions() == before
+    await judged_again(scene, f"/analyses/{analysis_id(deployment, 1)}")
+
+
+async def judged_again(scene: Scene, analysis: str) -> None:
+    """Every look that the judge took, from what was kept of it: the same verdict, bit for bit."""
+    looks = (await scene.look(analysis))["looks"][
+        :-1
+    ]  # the last word is the checks' and the judge's together
+    assert looks
+    for look in looks:
+        kept = Replay.model_validate(await scene.look(f"{analysis}/inputs?look={look['number']}"))
+        verdict, _ = judge(kept.judged.policy, kept.before, kept.judged.look)
+        assert verdict == kept.verdict
+        assert verdict.model_dump(mode="json") == look["verdict"]

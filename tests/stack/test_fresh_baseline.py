@@ -18,7 +18,7 @@ def set_policy(stack):
     rule = AnalysisRule(
         judge="threshold", duration=8, interval=2, warm_up=2, on_inconclusive="rollback", against="fresh"
     )
-    policy = EnvironmentPolicy(strategy=STRATEGY, analysis=rule)
+    policy = EnvironmentPolicy(strategy=STRATEGY, analysis=rule, min_healthy=1)
     stack.admin.put(f"/clusters/{PRODUCTION}/policy", policy.model_dump(mode="json"))
 
 
