@@ -24,7 +24,7 @@ RACES = 200
 LANES = ("development", "qa", "staging", "production")
 MODULE = "contested"
 EXPIRES_AFTER = 1.0
-APART = 0.12  # seconds before and after the expiry within which the votes are sent
+EARLIEST, LATEST = -0.2, 0.5  # seconds from the expiry within which the votes are sent; timers fire late
 PATIENCE = 60.0
 VOTES = {"approved": ["approve"], "rejected": ["reject"], "expired": []}
 ENDS = {"approved": "completed", "rejected": "rejected", "expired": "rejected"}
@@ -86,7 +86,7 @@ async def race(world: World, lane: str, dice: random.Random) -> tuple[str, str]:
         gate = f"approval-{deployment}-contest"
         opened = await until(dora, f"/approvals/{gate}", lambda _: True)
         expiry = datetime.fromisoformat(opened["expires_at"]).timestamp()
-        moments = [expiry + dice.uniform(-APART, APART) for _ in range(2)]
+        moments = [expiry + dice.uniform(EARLIEST, LATEST) for _ in range(2)]
         await asyncio.gather(
             vote(world, "abel", gate, "approve", moments[0]), vote(world, "anna", gate, "reject", moments[1])
         )
