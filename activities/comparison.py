@@ -22,6 +22,8 @@ LATE: Final = 10.0  # seconds that a look may come after its time: for them no p
 SOURCES: Final = "sources/"  # among the cursors; no node has such a name
 
 Found = Mapping[str, Samples | None]
+Ran = Mapping[str, str]  # node → the version that it ran when the rollout was planned
+NOTHING_KNOWN: Final[Ran] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,13 @@ def read_from(look: Look, memory: LookMemory | None, earliest: float) -> dict[st
 
 
 def compare(
-    look: Look, found: Found, memory: LookMemory | None, now: float, sources: Sequence[MetricLook] = ()
+    look: Look,
+    found: Found,
+    memory: LookMemory | None,
+    now: float,
+    *,
+    sources: Sequence[MetricLook] = (),
+    ran: Ran = NOTHING_KNOWN,
 ) -> Compared:
     """Judge what is new.
 
@@ -66,6 +74,7 @@ def compare(
         memory: what the last look left; None before the first.
         now: seconds since the epoch, for people; what `sources` were read up to.
         sources: metrics that are not the agents'.
+        ran: what the nodes ran before, as far as it is known.
     """
     request, policy = look.analysis, look.analysis.rule.judge_policy()
     parts = interval_count(request.rule.interval)
@@ -80,12 +89,12 @@ def compare(
         end = max(samples.now, start + 1e-3)
         version = request.canary_version if name in request.canary else None
         nodes[name] = cut(name, samples.samples, version=version, start=start, end=end, parts=parts)
-        old = of_release_before(request, samples)
+        old = of_release_before(request, samples, ran.get(name))
         before[name] = cut(name, old, version=None, start=start - shift, end=end - shift, parts=parts)
         cursors[name] = end
-    past = _past(request, found, 0.0) if is_first(memory) else {}
+    past = _past(request, found, 0.0, ran) if is_first(memory) else {}
     if shift:
-        further = _past(request, found, shift) if is_first(memory) else {}
+        further = _past(request, found, shift, ran) if is_first(memory) else {}
         groups = Groups(request.canary, request.canary, nodes, before, past, further)
     else:
         groups = Groups(request.canary, request.baseline, nodes, nodes, past, past)
@@ -99,13 +108,16 @@ def compare(
     return Compared(verdict, JudgedLook(policy=policy, look=asked), kept)
 
 
-def of_release_before(request: AnalysisInput, samples: Samples) -> list[Sample]:
+def of_release_before(request: AnalysisInput, samples: Samples, ran: str | None) -> list[Sample]:
     """What a node sampled under the release that it ran before the one that is judged.
 
     Not under others: a release that was tried and taken back since is no picture of how things usually are.
+    What was sampled last is only taken for that release where it is not known: after one that was taken back
+    there may have been no time for a sample of what is back.
     """
     others = [each for each in samples.samples if each.version != request.canary_version]
-    return [each for each in others if each.version == others[-1].version]
+    before = ran if ran not in (None, request.canary_version) else others[-1].version if others else None
+    return [each for each in others if each.version == before]
 
 
 def _history_seconds(request: AnalysisInput) -> float:
@@ -115,15 +127,16 @@ def _history_seconds(request: AnalysisInput) -> float:
     return min(most, HISTORY_INTERVALS * step)
 
 
-def _past(request: AnalysisInput, found: Found, shift: float) -> dict[str, NodeIntervals]:
+def _past(request: AnalysisInput, found: Found, shift: float, ran: Ran) -> dict[str, NodeIntervals]:
     """What the same nodes did before the change, in intervals of the same length, at the same times.
 
     The time before the change ends where the first canary node ended its old release; `shift` seconds earlier
     for what a comparison with the time before is calibrated against.
     """
     changed = []
-    for samples in (found[name] for name in request.canary):
-        old = of_release_before(request, samples) if samples is not None else []
+    for name in request.canary:
+        samples = found[name]
+        old = of_release_before(request, samples, ran.get(name)) if samples is not None else []
         if samples is not None and old:
             changed.append(samples.now - old[-1].at)
     if not changed:
@@ -135,9 +148,8 @@ def _past(request: AnalysisInput, found: Found, shift: float) -> dict[str, NodeI
         if samples is not None:
             end = samples.now - age - shift
             start = end - number * step
-            past[name] = cut(
-                name, of_release_before(request, samples), version=None, start=start, end=end, parts=number
-            )
+            old = of_release_before(request, samples, ran.get(name))
+            past[name] = cut(name, old, version=None, start=start, end=end, parts=number)
     return past
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 
+from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 from typing_extensions import override
 
-from activities.comparison import SOURCES, Found, compare, read_from
+from activities.comparison import SOURCES, Found, Ran, compare, read_from
 from activities.heartbeats import beating
 from activities.node_samples import collect
 from activities.orders import Looks
@@ -19,7 +21,7 @@ from domain.analysis import Doubt, Outcome, Verdict
 from domain.judges import health
 from domain.messages import Look
 from domain.windows import NodeWindow, reduce_samples
-from store import analyses, nodes
+from store import analyses, nodes, rollouts
 from store.database import Database
 
 CLOCK_SKEW = 300.0  # seconds that a node's clock may be behind ours; its own clock cuts the window
@@ -46,8 +48,10 @@ class AgentLooks(Looks):
     async def _look_at_both(self, look: Look) -> Verdict:
         request = look.analysis
         async with self._database.transaction(request.tenant) as session:
-            addresses = await nodes.addresses(session, request.tenant, (*request.canary, *request.baseline))
+            everybody = (*request.canary, *request.baseline)
+            addresses = await nodes.addresses(session, request.tenant, everybody)
             memory = await analyses.memory(session, look)
+            ran = await _ran(session, look, everybody)
         earliest = time.time() - look.seconds - CLOCK_SKEW
         found = await collect(
             self._agents.of(request.tenant), addresses, request.module, read_from(look, memory, earliest)
@@ -58,7 +62,7 @@ class AgentLooks(Looks):
         sources = await read_sources(
             self._http, request, start=start, end=now, parts=parts, back=request.clock_shift
         )
-        compared = await asyncio.to_thread(compare, look, found, memory, now, sources)
+        compared = await asyncio.to_thread(compare, look, found, memory, now, sources=sources, ran=ran)
         async with self._database.transaction(request.tenant) as session:
             await analyses.save(session, look, compared.verdict, compared.judged, compared.memory)
         return compared.verdict
@@ -71,11 +75,12 @@ class AgentLooks(Looks):
         async with self._database.transaction(request.tenant) as session:
             addresses = await nodes.addresses(session, request.tenant, request.canary)
             known = await analyses.recorded(session, look)
+            ran = await _ran(session, look, request.canary)
         since = (now if known is not None else began) - look.seconds - CLOCK_SKEW
         found = await collect(
             self._agents.of(request.tenant), addresses, request.module, dict.fromkeys(request.canary, since)
         )
-        recorded = known if known is not None else recall(look, found)
+        recorded = known if known is not None else recall(look, found, ran)
         sources = await read_sources(
             self._http,
             request,
@@ -99,6 +104,12 @@ class AgentLooks(Looks):
         async with self._database.transaction(request.tenant) as session:
             await analyses.save(session, look, verdict)
         return verdict
+
+
+async def _ran(session: AsyncSession, look: Look, names: Iterable[str]) -> Ran:
+    """What the nodes ran when the rollout was planned."""
+    prior = await rollouts.prior(session, look.analysis.tenant, look.analysis.deployment, names)
+    return {name: release.version for name, release in prior.items() if release is not None}
 
 
 def _judge_health(look: Look, found: Found) -> Verdict:
