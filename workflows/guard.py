@@ -5,8 +5,9 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from domain.analysis import Outcome, Verdict
+from domain.analysis import Doubt, Outcome, Verdict
 from domain.console import verdict_details
 from domain.events import EventKind
 from domain.guard import Breach, GuardResult, Returned
@@ -86,10 +87,7 @@ class GuardWorkflow(Receives):
         before, number = self._stands, self._stands.looks + 1
         reach = look_back(self._request.rule, workflow.time() - before.opened)
         look = Look(analysis=self._analysis, number=number, seconds=reach)
-        verdict: Verdict = await workflow.execute_activity_method(
-            Looks.look, look, summary=f"look {number} of the guard", **LOOK
-        )
-        self._verdict = verdict
+        verdict = self._verdict = await _verdict_of(look)
         failed, unsure = verdict.outcome is Outcome.FAIL, verdict.outcome is Outcome.INCONCLUSIVE
         counts = {"misses": before.misses + 1 if failed else 0, "doubts": before.doubts + unsure}
         self._stands = before.model_copy(update={"looks": number, **counts})
@@ -130,6 +128,22 @@ class GuardWorkflow(Receives):
         if returned.deployment is not None:
             await wake_lane(request.tenant, request.environment, returned.deployment)
         return GuardResult(breached=True, reason=breach.reason, rollback=returned.deployment)
+
+
+async def _verdict_of(look: Look) -> Verdict:
+    """What the look says; one that could not be taken, however often it was tried, does not end a guard."""
+    try:
+        verdict: Verdict = await workflow.execute_activity_method(
+            Looks.look, look, summary=f"look {look.number} of the guard", **LOOK
+        )
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            raise
+        reason = f"look {look.number} could not be taken: {error.cause or error}"
+        return Verdict(
+            outcome=Outcome.INCONCLUSIVE, doubt=Doubt.ERROR, reason=reason[:1000], looks=look.number
+        )
+    return verdict
 
 
 async def _within(seconds: float, condition: Callable[[], bool]) -> bool:

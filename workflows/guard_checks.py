@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from domain.analysis import MetricVerdict, Outcome
 from domain.measuring import CheckProgress
@@ -48,7 +49,12 @@ class GuardChecks:
 
     async def _measure(self, place: int) -> None:
         while not self._stopped:
-            await self._each[place].run()
+            try:
+                await self._each[place].run()
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                workflow.logger.warning("a check could not be measured: %s", error.cause)
             if self._decided(place):
                 return
             await self._pause(self._checks[place].metric.name)

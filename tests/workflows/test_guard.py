@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from temporalio.exceptions import ApplicationError
 
 from domain.analysis import Outcome
 from domain.deployment import Phase
@@ -120,6 +121,18 @@ async def test_a_check_that_fails_is_a_breach(stage):
     assert "rate" in result.reason
     assert [breach.deployment for breach in world.breaches] == ["d-checked"]
     assert world.conclusions[0].verdict.outcome is Outcome.FAIL
+
+
+async def test_a_look_that_cannot_be_taken_does_not_end_the_guard(stage):
+    def broken(look: Look) -> Outcome:
+        if look.number == 2:
+            raise ApplicationError("a defect of ours", non_retryable=True)
+        return Outcome.PASS
+
+    async with stage(world_of(Direct(), broken)) as scene:
+        result = await guarded(scene, "d-defect")
+    assert not result.breached
+    assert "1 of 15 looks could not judge" in result.reason
 
 
 async def test_a_guard_goes_on_where_its_last_run_stood(stage):
