@@ -56,9 +56,9 @@ class Bench:
         answer = self.api.post("/auth/token", json=body).raise_for_status()
         self.api.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
-    def register(self) -> None:
+    def register(self, environment: str = ENVIRONMENT) -> None:
         for name, address in self.agents.items():
-            body = {"name": name, "environment": ENVIRONMENT, "address": address, "labels": {}}
+            body = {"name": name, "environment": environment, "address": address, "labels": {}}
             self.api.post("/nodes", json=body).raise_for_status()
 
     def release(self, version: str) -> tuple[ReleaseRef, Path, bytes]:

@@ -1,7 +1,8 @@
-"""One process that hosts many real agents: `python bench/fleet_host.py STACK_DIRECTORY COUNT WHERE`.
+"""One process that hosts many real agents: `python bench/fleet_host.py STACK_DIRECTORY COUNT WHERE [FIRST]`.
 
-Each has its own directory, port, TLS server and journal; only the certificate is shared. Prints the
-addresses as JSON, then serves until its input ends.
+Each has its own directory, port, TLS server and journal; only the certificate is shared. FIRST is the
+number of the first of them, where several processes make up the fleet. Prints the addresses as JSON, then
+serves until its input ends; the modules' processes end with it.
 """
 
 import asyncio
@@ -15,9 +16,10 @@ from agent.service import Agent
 from runtime.authority import Authority, Usage
 
 STARTS_AT_ONCE = 25
+SAMPLE_SECONDS = 10.0
 
 
-async def host(stack: Path, count: int, where: Path) -> None:
+async def host(stack: Path, count: int, where: Path, first: int = 0) -> None:
     """Start the agents, say where they are, serve until end of file on standard input."""
     authority = Authority.ensure(stack / "tls", "ca", "Hotswap local CA")
     certificate = authority.issue(
@@ -34,11 +36,12 @@ async def host(stack: Path, count: int, where: Path) -> None:
                     tls_certificate=certificate.certificate,
                     tls_key=certificate.key,
                     trust=stack / "trust",
-                    sample_seconds=60.0,
+                    sample_seconds=SAMPLE_SECONDS,
+                    stop_modules_on_exit=True,
                 ),
                 executor=pool,
             )
-            for name in (f"fleet-{index:04}" for index in range(count))
+            for name in (f"fleet-{index:04}" for index in range(first, first + count))
         }
         slots = asyncio.Semaphore(STARTS_AT_ONCE)
 
@@ -54,4 +57,4 @@ async def host(stack: Path, count: int, where: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(host(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])))
+    asyncio.run(host(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[4:])))
