@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from pydantic import Field
+
 from domain.analysis import Doubt, MetricVerdict, Outcome, Verdict, overall
 from domain.base import Frozen
 from domain.conditions.measurement import Measurement
@@ -43,6 +45,47 @@ class CheckProgress(Frozen):
     outages: int = 0
     outage: str = ""
     outage_at: float | None = None
+
+
+HISTORY_ROOM = 1000  # events
+
+
+class AnalysisSoFar(Frozen):
+    """Where an analysis stands when its workflow continues as new.
+
+    Attributes:
+        room: so many events, and it continues as new.
+        began: when the looks began, or a background analysis, in seconds since the epoch; None before that.
+        next_look: when the next look is due; None is an interval from now.
+        extensions: how many of the rule's extensions have begun; judged: there is no further look.
+        verdict: of the last look.
+        outage_until: until when it waits for a provider that is down, since the epoch.
+        back_until: how long it looks, from its beginning, after such a provider was back; 0 is not at all.
+        checks: the condition checks by name; measuring: since when; measured: how often.
+        concluding: the rollout that a background analysis watches is through.
+    """
+
+    room: int = HISTORY_ROOM
+    began: float | None = None
+    next_look: float | None = None
+    extensions: int = 0
+    judged: bool = False
+    verdict: Verdict | None = None
+    outage_until: float | None = None
+    back_until: float = 0.0
+    checks: dict[str, CheckProgress] = Field(default_factory=dict)
+    measuring: float | None = None
+    measured: int = 0
+    concluding: bool = False
+
+
+class AnalysisRun(AnalysisInput):
+    """What one run of an analysis's workflow begins with.
+
+    Without `so_far` it never continues as new: analyses that began before they could are under way.
+    """
+
+    so_far: AnalysisSoFar | None = None
 
 
 def judged_metric(check: ConditionCheck) -> ConditionMetric:

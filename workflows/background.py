@@ -7,7 +7,8 @@ from temporalio import workflow
 from domain.analysis import Outcome
 from domain.console import clip
 from domain.deployment import Cause, CauseKind
-from domain.messages import AnalysisInput, AnalysisResult
+from domain.measuring import AnalysisRun, AnalysisSoFar
+from domain.messages import AnalysisResult
 from domain.names import background_id
 from domain.plan import Plan, Watch
 from domain.policy import AnalysisRule
@@ -31,7 +32,8 @@ class Background:
     async def start(self, plan: Plan, step: Watch) -> None:
         """Watch from now on."""
         rollout = self._rollout
-        request = AnalysisInput(
+        request = AnalysisRun(
+            so_far=AnalysisSoFar(),
             tenant=plan.tenant,
             environment=plan.environment,
             deployment=rollout.request.deployment,

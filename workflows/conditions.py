@@ -32,6 +32,9 @@ class Conditions:
         request: AnalysisInput,
         checks: tuple[ConditionCheck, ...],
         known: Mapping[str, CheckProgress] = MappingProxyType({}),
+        *,
+        since: float | None = None,
+        measured: int = 0,
     ) -> None:
         self._request = request
         self._checks = checks
@@ -40,7 +43,8 @@ class Conditions:
             name: known.get(name) or CheckProgress(metric=MetricProgress(name=name))
             for name in (check.metric.name for check in checks)
         }
-        self._measured = 0
+        self.measured = measured
+        self.since = since
         self._ending = False
         self._stopped = False
         self.over = not checks
@@ -72,7 +76,7 @@ class Conditions:
 
     async def run(self) -> None:
         """Measure until every check is decided, or one is bad."""
-        started = workflow.time()
+        self.since = started = self.since if self.since is not None else workflow.time()
         while not self.over and not self._stopped:
             due = self._due(started)
             if due is None or self.bad:
@@ -113,8 +117,8 @@ class Conditions:
 
     async def _measure(self, name: str) -> None:
         check = next(check for check in self._checks if check.metric.name == name)
-        self._measured += 1
-        order = MeasureOrder(analysis=self._request, check=check, number=self._measured)
+        self.measured += 1
+        order = MeasureOrder(analysis=self._request, check=check, number=self.measured)
         measured: Measured = await workflow.execute_activity_method(
             Measurements.measure, order, summary=f"measure {name} by {check.provider.kind}", **MEASUREMENT
         )

@@ -6,7 +6,8 @@ from domain.analysis import Doubt, Outcome, Verdict
 from domain.baseline import BASELINE_NODES
 from domain.console import clip
 from domain.deployment import Cause, CauseKind, Phase
-from domain.messages import AnalysisInput, AnalysisResult
+from domain.measuring import AnalysisRun, AnalysisSoFar
+from domain.messages import AnalysisResult
 from domain.names import NodeName, analysis_id
 from domain.plan import Analyze, Plan, Watch
 from domain.policy import AnalysisRule
@@ -22,7 +23,8 @@ async def analyze(rollout: Rollout, plan: Plan, step: Analyze) -> None:
         Halted: the verdict turns the rollout back.
     """
     await rollout.board.enter(Phase.ANALYZING, f"judging wave {step.wave}", wave=step.wave)
-    request = AnalysisInput(
+    request = AnalysisRun(
+        so_far=AnalysisSoFar(),
         tenant=plan.tenant,
         environment=plan.environment,
         deployment=rollout.request.deployment,

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -34,12 +35,17 @@ class Stage:
         return self.env.client
 
     async def until(
-        self, condition: Callable[[], object], seconds: float = 30, *, skipping: bool = True
+        self,
+        condition: Callable[[], object],
+        seconds: float = 30,
+        *,
+        skipping: bool = True,
+        step: float = 5,
     ) -> None:
-        """Wait until the condition holds; while `skipping`, workflow time passes, a little at a time."""
+        """Wait until the condition holds; while `skipping`, workflow time passes, `step` by step."""
         async with asyncio.timeout(seconds):
             while not condition():
-                await (self.env.sleep(5) if skipping else asyncio.sleep(0.02))
+                await (self.env.sleep(step) if skipping else asyncio.sleep(0.02))
 
     async def deploy(self, name: str | None = None) -> WorkflowHandle[DeploymentWorkflow, DeploymentResult]:
         name = name or uuid.uuid4().hex[:8]
@@ -71,7 +77,11 @@ def opener(env: WorkflowEnvironment) -> Opener:
             workflow_runner=workflow_runner(),
             **options,
         )
-        nodes = Worker(client, task_queue=NODE_QUEUE, activities=world.activities)
+        # Often, so that a hand learns at once that it is cut off.
+        often = timedelta(milliseconds=50)
+        nodes = Worker(
+            client, task_queue=NODE_QUEUE, activities=world.activities, max_heartbeat_throttle_interval=often
+        )
         async with control, nodes, Worker(client, task_queue=HOOK_QUEUE, activities=[world.call_hook]):
             yield Stage(env=env, world=world)
 
