@@ -11,7 +11,7 @@ from domain.events import EventKind
 from domain.gate import GateResult
 from domain.names import amendment_gate_id, approval_id, deployment_workflow_id
 from domain.policy import Deadlines, EnvironmentPolicy, FailureBudget, GateRule
-from domain.strategy import Rolling
+from domain.strategy import BlueGreen, Rolling
 from domain.vote import Refusal
 from tests.workflows.world import ANALYSIS, World
 
@@ -84,6 +84,26 @@ async def test_a_narrower_plan_holds_from_the_next_step_on_without_a_vote(stage)
     assert activated(scene.world) == [3, 1, 2, 1, 2]
     assert bakes(scene.world)[:2] == ["wave 1 bakes 3600 s", "wave 2 bakes 7200 s"]
     assert scene.world.polls == []
+
+
+async def test_a_stricter_budget_is_for_what_fails_from_then_on(stage):
+    """A node that was lost within the budget of its time keeps no other from being switched."""
+    lost, name = "node-01", "a-strict"
+    world = rolling(
+        gates=(GateRule(name="promotion"),), failures=FailureBudget(share=0.5, minimum_executed=1)
+    )
+    world.strategy = BlueGreen(watch=5, keep=5)
+    world.refuses = lambda action, node: "will not" if (action, node) == ("smoke", lost) else None
+    async with stage(world) as scene:
+        handle = await scene.deploy(name)
+        await scene.until(lambda: Phase.WAITING_APPROVAL in world.phases, skipping=False)
+        await amend(scene, name, failures={"share": 0})
+        await scene.until(lambda: world.amendments, skipping=False)
+        await vote(scene, approval_id(name, "promotion"), plan=world.amendments[0].plan.digest)
+        result = await handle.result()
+    assert (result.phase, states(world)) == (Phase.COMPLETED, [(1, APPLIED)])
+    switched = {node for action, order in world.orders if action == "switch" for node in order.nodes}
+    assert switched == {*world.running} - {lost}
 
 
 @pytest.mark.parametrize(("decision", "state", "bake"), [("approve", APPLIED, 5), ("reject", REJECTED, HOUR)])
