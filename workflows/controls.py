@@ -115,6 +115,7 @@ class Controls:
         self.authority = Authority(request.deployment)
         self.alarm: Cause | None = None
         self.paused_by: str | None = None
+        self.resumes = 0
         self.thaws = 0
         self.successor: Successor | None = None
 
@@ -228,6 +229,7 @@ class Controls:
                 self.paused_by = order.words
             case CommandName.RESUME:
                 self.paused_by = None
+                self.resumes += 1
             case CommandName.PROMOTE:
                 self._promoted = True
             case CommandName.ABORT:

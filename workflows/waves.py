@@ -22,6 +22,7 @@ from workflows.rollout import Rollout
 with workflow.unsafe.imports_passed_through():
     from activities.orders import Nodes
 
+PAUSES_APART: Final = "the-end-of-a-plans-pause-ends-no-other"  # before, it did
 
 # What each of the steps that are one operation per node does, and under which phase and words it is shown.
 _OPERATIONS: Final[dict[str, tuple[Phase, Any, str]]] = {
@@ -149,21 +150,24 @@ async def keep(rollout: Rollout, plan: Plan, step: Keep) -> None:
 
 
 async def rest(rollout: Rollout, step: Pause) -> None:
-    """Hold until a person resumes or promotes; with a time, at most so long."""
+    """Hold until a person resumes or promotes; with a time, at most so long.
+
+    What else pauses the rollout meanwhile (a person, the background analysis) holds it on afterwards.
+    """
+    controls = rollout.controls
     until = f", {step.seconds:.0f} s at most" if step.seconds is not None else ""
-    rollout.controls.paused_by = f"the plan pauses after wave {step.wave}{until}"
-    await rollout.board.enter(
-        Phase.PAUSED, rollout.controls.paused_by, wave=step.wave, waiting_for="a person: resume or abort"
-    )
+    words, before = f"the plan pauses after wave {step.wave}{until}", controls.resumes
+    await rollout.board.enter(Phase.PAUSED, words, wave=step.wave, waiting_for="a person: resume or abort")
     limit = timedelta(seconds=step.seconds) if step.seconds is not None else None
     with rollout.deadline.held():
-        resumed = _resumed(rollout, limit)
+        resumed = _resumed(rollout, before, limit)
         await rollout.attend(resumed, skippable=True)
-    rollout.controls.paused_by = None
+    if controls.paused and not workflow.patched(PAUSES_APART):
+        controls.paused_by = None
 
 
-async def _resumed(rollout: Rollout, limit: timedelta | None) -> None:
+async def _resumed(rollout: Rollout, before: int, limit: timedelta | None) -> None:
     try:
-        await workflow.wait_condition(lambda: not rollout.controls.paused, timeout=limit)
+        await workflow.wait_condition(lambda: rollout.controls.resumes != before, timeout=limit)
     except TimeoutError:
         return

@@ -12,7 +12,7 @@ from domain.events import EventKind
 from domain.gate import Decision
 from domain.names import approval_id
 from domain.policy import AnalysisRule, Deadlines, EnvironmentPolicy, GateRule
-from domain.strategy import Direct
+from domain.strategy import Custom, Direct
 from tests.workflows.world import ANALYSIS, World
 
 NO_GATE = EnvironmentPolicy(analysis=ANALYSIS)
@@ -291,3 +291,29 @@ async def test_a_deployment_withdrawn_while_it_started_ends_quietly(stage):
         result = await (await scene.deploy()).result()
     assert result.phase is Phase.ABORTED
     assert world.progress == []
+
+
+@pytest.mark.parametrize("command", [None, "promote"], ids=["its-time-is-over", "promoted"])
+async def test_the_end_of_a_plans_pause_ends_no_persons_pause(stage, command):
+    """Found by tests/workflows/test_model.py: the rollout went on although somebody had paused it."""
+    steps = [{"step": step, "wave": wave} for wave in (1, 2) for step in ("stage", "activate", "verify")]
+    steps.insert(3, {"step": "pause", "seconds": 60})
+    custom = Custom.model_validate({"kind": "custom", "waves": [1, "rest"], "steps": steps})
+    world = World(strategy=custom, policy=EnvironmentPolicy(analysis=ANALYSIS, unsigned_votes=True))
+    async with stage(world) as scene:
+        handle = await scene.deploy()
+        await scene.until(lambda: Phase.PAUSED in world.phases, skipping=False)
+        await handle.signal("pause", {"actor": "ana"})
+        await scene.until(lambda: commands(world) == 1, skipping=False)
+        if command is not None:
+            await handle.signal(command, {"actor": "ana"})
+        await scene.env.sleep(600)
+        assert len(world.touched) == 1
+        assert "pause by ana" in world.progress[-1].message
+        await handle.signal("resume", {"actor": "ana"})
+        result = await handle.result()
+    assert result.phase is Phase.COMPLETED
+
+
+def commands(world: World) -> int:
+    return sum(entry.event is EventKind.COMMAND for entry in world.progress)
