@@ -171,6 +171,22 @@ def test_an_analysis_in_the_terminal_and_as_a_page(server, tmp_path):
     assert page.read_text().startswith("<!doctype html>")
 
 
+def test_the_guard_of_a_deployment_is_shown_and_all_analyses_are_listed(server):
+    report = build("guard-d-1", "greeter@2.0.0, after completion, in qa", analysis(looks=2))
+    verdict = json.loads(report.verdict.model_dump_json())
+    entry = {"id": "guard-d-1", "looks": 2, "at": "2026-01-01T00:00:00+00:00", "verdict": verdict}
+    server.routes = {
+        "GET /api/v1/analyses/guard-d-1/summary": lambda _: Answer(200, json.loads(report.model_dump_json())),
+        "GET /api/v1/analyses": lambda _: Answer(200, {"items": [entry], "next_cursor": None}),
+    }
+    for words in (["show", "d-1", "--guard"], ["show", "guard-d-1"], ["list", "--deployment", "d-1"]):
+        whole = ["--url", server.url, "--token", "t", "analysis", *words]
+        ran = CliRunner().invoke(app, whole, catch_exceptions=False)
+        assert ran.exit_code == 0
+        assert "guard-d-1" in ran.output
+        assert str(report.verdict.outcome) in ran.output
+
+
 TEMPLATE = """
 kind: AnalysisTemplate
 spec:
