@@ -119,7 +119,11 @@ class Rollouts(Bench):
         return shown
 
     def take_back(self, deployment: str) -> str:
-        answer = self.api.post(f"/deployments/{deployment}/rollback", json={}).raise_for_status().json()
+        answer = (
+            self.api.post(f"/deployments/{deployment}/rollback", json={"reason": "measured"})
+            .raise_for_status()
+            .json()
+        )
         self.follow(answer["id"], "rolled-back-verified")
         return str(answer["id"])
 
