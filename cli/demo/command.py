@@ -80,6 +80,10 @@ def _tell(stack: StackDirectory, began: float) -> Report:
         with traffic(endpoints, stack.root / "demo") as sender:
             sender.wait_for(len(endpoints))
             console.print(f"traffic runs through all {len(endpoints)} nodes")
+            console.print(
+                f"for {setting.HISTORY:.0f} s the agents record how {OLD} behaves: the judge needs it"
+            )
+            time.sleep(setting.HISTORY)
 
             _headline(f"{setting.MODULE} {GOOD}: a canary rollout with an approval, under traffic")
             good = deploy(deployer, GOOD, expected=0, attend=gate.Attendant(approver))

@@ -28,12 +28,18 @@ CLEARING = 60.0  # seconds for the rollback of an earlier demo
 
 # While the environment is set up: a first release for all nodes, and nobody to ask.
 SETTING_UP = EnvironmentPolicy(strategy=Direct())
-# Short enough for a demo of minutes. In doubt it turns back: nobody may be there to ask.
+# Short enough for a demo of minutes: a pass ends the analysis. With two nodes in the first wave that takes
+# half a minute, with one twice as long. In doubt it turns back: nobody may be there to ask.
 POLICY = EnvironmentPolicy(
-    strategy=Canary(shares=(10, 30, 50, 100), bake=5),
+    strategy=Canary(shares=(20, 50, 100), bake=5),
     gates=(GateRule(name="promotion", before_wave=2),),
-    analysis=AnalysisRule(judge="threshold", duration=12, interval=2, warm_up=2, on_inconclusive="rollback"),
+    analysis=AnalysisRule(
+        duration=32, interval=4, warm_up=2, extensions=1, early_pass=True, on_inconclusive="rollback"
+    ),
 )
+# Seconds of traffic before the first canary rollout: from twenty intervals of two seconds the judge knows how
+# much nodes differ when nothing changes.
+HISTORY = 45.0
 
 
 def push_releases(
