@@ -114,7 +114,8 @@ class ModuleState(StrEnum):
 class RunningProcess(Frozen):
     """Read from /proc (proc(5)) when the report was made.
 
-    `release_tree` is the tree hash of the directory that the process runs from, as it is on disk now;
+    `release_tree` is the tree hash of the directory that the process runs from, as it is on disk now (None
+    when it is gone);
     `started` is the process's start in clock ticks since boot, so that pid and started name it.
     """
 
@@ -122,7 +123,7 @@ class RunningProcess(Frozen):
     started: int
     executable: str
     release_directory: str
-    release_tree: str | None
+    release_tree: str | None = None
     restarts: int = 0
 
 

@@ -8,12 +8,12 @@ from domain.errors import Conflict, IllegalTransition, NotFound
 from domain.events import EventKind
 from domain.messages import Progress
 from domain.plan import Plan
-from domain.wire import ModuleReport, ModuleState
+from domain.wire import BesideReport, ModuleReport, ModuleState, RunningProcess
 from store import deployments, events
 from store.database import Database
 from store.deployments import AlreadyPlanned, NodeOutcome, OutcomeKind
 from store.tables import DeploymentRow, EventRow
-from tests.store.conftest import NEW, OLD, PRIOR, TENANT, a_plan, planned, queue
+from tests.store.conftest import NEW, NODES, OLD, PRIOR, TENANT, a_plan, planned, queue
 
 
 def progress(key: str, phase: Phase | None, **more: object) -> Progress:
@@ -288,3 +288,18 @@ async def test_an_unknown_release_cannot_be_queued(database: Database) -> None:
         await queue(database, version="9.9.9")
     async with database.transaction(TENANT) as session:
         assert await session.scalar(select(func.count()).select_from(EventRow)) == 0
+
+
+async def test_a_process_whose_directory_is_gone_is_written_down_and_read(database: Database) -> None:
+    await queue(database)
+    await planned(database)
+    process = RunningProcess(
+        pid=7, started=8, executable="/usr/bin/python3", release_directory="/releases/old (deleted)"
+    )
+    beside = BesideReport(release=OLD, process=process)
+    seen = ModuleReport(module=OLD.module, state=ModuleState.RUNNING, current=NEW, beside=beside)
+    async with database.transaction(TENANT) as session:
+        outcome = NodeOutcome(node=NODES[0], outcome=OutcomeKind.FAILED, observed=seen)
+        await deployments.record_outcomes(session, TENANT, "d1", [outcome])
+        stored = {each.node: each for each in await deployments.nodes_of(session, TENANT, "d1")}
+    assert stored[NODES[0]].observed == seen
