@@ -260,6 +260,8 @@ class Situation:
         match phase:
             case Phase.WAITING_APPROVAL:
                 await self.approve(0)
+            case Phase.HOLDING if not mend and not all(node.alive for node in self.world.honest.values()):
+                await self.abort(0)  # an outage: to try again would come to the same
             case Phase.HOLDING:
                 await self.promote(0)
             case Phase.FROZEN | Phase.QUEUED:
