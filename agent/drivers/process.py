@@ -42,7 +42,7 @@ class ProcessDriver:
         """See Driver."""
         second = self._second
         if second is not None and second.slot == target:
-            if await second.well(self._host):
+            if await self._in_place(second) and await second.well(self._host):
                 await self._let_in(second, point, keep=keep)
                 return
             if keep:
@@ -57,7 +57,7 @@ class ProcessDriver:
     async def start(self, target: Slot) -> bool:
         """See Driver."""
         second = self._second
-        if second is not None and second.slot == target and second.instance.alive:
+        if second is not None and second.slot == target and await self._in_place(second):
             return False
         await self.settle()
         running = self._supervisor.slot if self._supervisor is not None else None
@@ -221,6 +221,11 @@ class ProcessDriver:
         await asyncio.sleep(LAST_ARRIVALS)
         await self._processes.stop_all(second.instance)
         listeners.trim(second.instance.record.sockets.values())
+
+    async def _in_place(self, second: Second) -> bool:
+        """Whether it runs, and from its slot as it is now: what is staged again is another directory."""
+        process = await self._host.pool.run(read_back, second.instance)
+        return process is not None and self._directory.slot_of(process.release_directory) == second.slot.name
 
     async def _beside(self, slot: Slot, instance: Instance) -> Second:
         listeners = self._processes.listeners

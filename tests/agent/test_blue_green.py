@@ -8,7 +8,14 @@ import time
 import pytest
 
 from agent.entrance import Entrance
-from domain.errors import Conflict, HotswapError, ModuleNotReady, NotStaged, SmokeFailed
+from domain.errors import (
+    Conflict,
+    HotswapError,
+    ModuleNotReady,
+    NotStaged,
+    ReadBackMismatch,
+    SmokeFailed,
+)
 from domain.readback import mismatch
 from domain.wire import Action, ModuleState
 from tests.agent.nodes import (
@@ -200,6 +207,25 @@ async def test_a_return_to_a_blue_that_has_died_starts_it_again(node: Node, rele
     assert traffic.failures == []
     assert back.process.pid != old.pid
     assert mismatch(back, blue.ref) is None
+
+
+async def test_a_return_to_a_blue_that_was_staged_again_starts_what_is_there_now(
+    node: Node, releases: Releases
+) -> None:
+    """What ran beside until then has lost its directory: it proves nothing any more."""
+    blue, green = releases.program("1.0.0"), releases.program("2.0.0")
+    endpoint = await beside(node, blue, green)
+    await node.order(Action.ACTIVATE, green, keep=True)
+    (node.slot(blue) / "program.py").unlink()
+    with pytest.raises(ReadBackMismatch):
+        await node.order(Action.REVERT, blue)
+    await node.stage(blue)
+    async with Traffic(endpoint) as traffic:
+        back = (await node.order(Action.ACTIVATE, blue)).report
+        await traffic.hears("1.0.0", 20)
+    assert traffic.failures == []
+    assert mismatch(back, blue.ref) is None
+    assert running(node.directory) == [back.process.pid]
 
 
 async def test_a_green_that_never_gets_ready_leaves_nothing(node: Node, releases: Releases) -> None:
