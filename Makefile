@@ -60,7 +60,6 @@ bench-judge-scale: install
 bench: install
 	$(BIN)/python bench/plan.py
 	$(BIN)/python bench/fleet.py
-	$(BIN)/python -m bench.history
 
 histories: install
 	$(BIN)/python -m tests.workflows.record_histories
