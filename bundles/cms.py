@@ -155,6 +155,9 @@ _UNREADABLE = (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.Un
 
 def _load(der: bytes, certificate: asn1_x509.Certificate) -> x509.Certificate:
     """A certificate whose every part can be read: `cryptography` parses names and dates only when asked."""
+    # Outside of what its issuer has signed: another encoding would be another fingerprint of the same signer.
+    if certificate["signature_value"].contents[:1] != b"\0":
+        raise _refused("a certificate's signature is no whole number of bytes")
     if certificate.serial_number <= 0:
         raise _refused("a certificate has no positive serial number (RFC 5280, 4.1.2.2)")
     try:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
+import hypothesis
 import psycopg
 import pytest
 import pytest_asyncio
@@ -20,6 +21,10 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from domain.names import SEARCH_ATTRIBUTES
 from runtime.embedded import postgres
 from runtime.temporal import ensure_search_attributes, server_program
+
+# How long an example takes says something about the machine.
+hypothesis.settings.register_profile("hotswap", deadline=None)
+hypothesis.settings.load_profile("hotswap")
 
 OWNER = postgres.Login(name="hotswap_owner", password=uuid.uuid4().hex)
 APPLICATION = postgres.Login(name="hotswap", password=uuid.uuid4().hex)

@@ -170,7 +170,7 @@ async def test_a_crash_loop_backs_off_and_is_reported(
 ) -> None:
     one = releases.program("1.0.0", "die-soon")
     await node.install(one)
-    report = await until_report(node, lambda seen: seen.state is ModuleState.FAILED)
+    report = await until_report(node, lambda seen: seen.state is ModuleState.FAILED and bool(seen.problems))
     assert "exited with status 7" in report.problems[0]
     assert mismatch(report, one.ref) == "echo@1.0.0 is installed but failed"
     await until(lambda: "restart 3" in caplog.text)

@@ -432,6 +432,19 @@ def test_no_damaged_signature_is_accepted_for_another_signer(
     assert found.fingerprint == signer.certificate.fingerprint(hashes.SHA256()).hex()
 
 
+def test_a_signer_has_one_fingerprint_only(
+    signed: tuple[Path, bytes], signer: Identity, trust: TrustStore
+) -> None:
+    """The count of unused bits stands outside of what the issuer has signed (X.690, 8.6.2)."""
+    bundle, signature = signed
+    value = signer.certificate.signature
+    at = signature.index(b"\0" + value)
+    for unused in range(1, 8):
+        other = signature[:at] + bytes([unused]) + value + signature[at + 1 + len(value) :]
+        with pytest.raises(SignatureRefused):
+            verify(bundle, other, trust, at=NOW)
+
+
 # The signer and the path.
 
 
