@@ -20,9 +20,10 @@ from bundles.archive import pack
 from cli.demo.sender import traffic
 from domain.analysis import Doubt, Outcome
 from domain.deployment import CauseKind, Phase
+from domain.guard import GuardRule
 from domain.judges.registry import judge
 from domain.judging import Replay
-from domain.names import analysis_id
+from domain.names import analysis_id, guard_id
 from domain.policy import AnalysisRule, EnvironmentPolicy
 from domain.provider_settings import AllowedAddress, AllowedCommand, ProviderSettings
 from domain.strategy import Canary, Direct
@@ -30,7 +31,7 @@ from examples.greeter.build import build
 from tests.agent.nodes import Pki, Release, Releases, clean
 from tests.api.conftest import TENANT, World, new_namespace, new_world
 from tests.api.working import Agents, at_work
-from tests.clients.providers.prometheus_server import Server, needs_prometheus
+from tests.clients.providers.prometheus_server import Server, needs_prometheus, wait_until
 from tests.conftest import free_port
 
 pytestmark = [pytest.mark.faults_long, pytest.mark.timeout(300), needs_prometheus]
@@ -247,6 +248,49 @@ async def test_what_the_module_counts_itself_turns_a_bad_release_back(scene: Sce
     assert failing <= {"failed", "answer"}
     assert await scene.versions() == before
     await judged_again(scene, f"/analyses/{analysis_id(deployment, 1)}")
+
+
+async def watched(scene: Scene, guard: dict[str, Any]) -> str:
+    """A release whose errors nobody looks at before it has completed, under this guard; the deployment."""
+    policy = EnvironmentPolicy(strategy=Direct(), guard=GuardRule.model_validate(guard))
+    async with scene.world.asks("admin") as admin:
+        answer = await admin.put("/clusters/development/policy", json=policy.model_dump(mode="json"))
+    assert answer.status_code == 200, answer.text
+    deployment = await scene.order(BAD, Direct())
+    assert (await scene.ended(deployment))["phase"] == Phase.COMPLETED
+    return deployment
+
+
+async def test_a_guard_takes_back_what_prometheus_shows_to_be_worse_than_before(scene: Scene) -> None:
+    before = await scene.versions()
+    failed = {
+        "address": scene.prometheus.address,
+        "spec": {"name": "failed", "kind": "ratio", "tolerance": 0.5, "floor": 0.01, "must_have_data": True},
+        "query": 'request_errors_total{node=~"{{nodes}}"}',
+        "exposure": 'requests_total{node=~"{{nodes}}"}',
+        "node_label": "node",
+    }
+    queue = {
+        "metric": {"name": "queue", "interval": 2, "failure_condition": "result > 1000"},
+        "provider": {"kind": "web", "url": f"{scene.broker}/stats", "json_path": "$.queue.length"},
+    }
+    times = {"seconds": 120, "interval": 2, "window": 8, "misses": 2, "against": "recorded"}
+    known = f"count(requests_total offset {times['window'] + 4}s) >= {len(NODES)}"  # else there is no before
+    await asyncio.to_thread(wait_until, scene.prometheus.address, known, 60)
+    deployment = await watched(scene, {**times, "metrics": [], "sources": [failed], "conditions": [queue]})
+    scene.prometheus.kill()
+    analysis = f"/analyses/{guard_id(deployment)}"
+    seen = await scene.wait(analysis, lambda shown: len(shown["looks"]) > times["misses"])
+    assert seen["looks"][-1]["verdict"]["doubt"] == Doubt.PROVIDER_DOWN
+    assert await scene.look(f"/deployments/{deployment}-guard") == {}
+    await asyncio.to_thread(scene.prometheus.start)
+    end = await scene.ended(f"{deployment}-guard")
+    assert end["phase"] == Phase.ROLLED_BACK_VERIFIED
+    assert await scene.versions() == before
+    verdict = (await scene.look(analysis))["verdict"]
+    outcomes = {each["metric"]: each["outcome"] for each in verdict["metrics"]}
+    assert outcomes == {"failed": Outcome.FAIL, "queue": Outcome.PASS}
+    await judged_again(scene, analysis)
 
 
 async def judged_again(scene: Scene, analysis: str) -> None:
