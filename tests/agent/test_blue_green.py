@@ -340,9 +340,9 @@ async def test_killed_at_any_instant_of_a_blue_green(
         await traffic.hears(expected, 20)
     assert traffic.failures == []
     assert result.ok
-    report = await node.module()
     current = blue if expected == "1.0.0" else green
-    assert mismatch(report, current.ref, beside=True) is None
+    # An agent that has just started adopts first.
+    report = await until_report(node, lambda seen: mismatch(seen, current.ref, beside=True) is None)
     assert {await version_at(endpoint) for _ in range(20)} == {expected}
     assert len(running(node.directory)) == (1 if report.beside is None else 2)
     if action in (Action.REVERT, Action.SETTLE):
