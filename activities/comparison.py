@@ -79,7 +79,8 @@ def compare(
     request, policy = look.analysis, look.analysis.rule.judge_policy()
     parts = interval_count(request.rule.interval)
     cursors = dict(memory.cursors) if memory else {}
-    shift = request.clock_shift
+    shift, first = request.clock_shift, is_first(memory)
+    old = samples_before(request, found, ran) if shift or first else {}
     nodes, before = {}, {}
     for name, samples in found.items():
         if samples is None:
@@ -89,12 +90,14 @@ def compare(
         end = max(samples.now, start + 1e-3)
         version = request.canary_version if name in request.canary else None
         nodes[name] = cut(name, samples.samples, version=version, start=start, end=end, parts=parts)
-        old = of_release_before(request, samples, ran.get(name))
-        before[name] = cut(name, old, version=None, start=start - shift, end=end - shift, parts=parts)
+        if shift:
+            before[name] = cut(
+                name, old[name], version=None, start=start - shift, end=end - shift, parts=parts
+            )
         cursors[name] = end
-    past = _past(request, found, 0.0, ran) if is_first(memory) else {}
+    past = _past(request, found, old, 0.0) if first else {}
     if shift:
-        further = _past(request, found, shift, ran) if is_first(memory) else {}
+        further = _past(request, found, old, shift) if first else {}
         groups = Groups(request.canary, request.canary, nodes, before, past, further)
     else:
         groups = Groups(request.canary, request.baseline, nodes, nodes, past, past)
@@ -108,13 +111,21 @@ def compare(
     return Compared(verdict, JudgedLook(policy=policy, look=asked), kept)
 
 
-def of_release_before(request: AnalysisInput, samples: Samples, ran: str | None) -> list[Sample]:
-    """What a node sampled under the release that it ran before the one that is judged.
+def samples_before(request: AnalysisInput, found: Found, ran: Ran) -> dict[str, list[Sample]]:
+    """What each node that answers sampled under the release that it ran before the one that is judged.
 
     Not under others: a release that was tried and taken back since is no picture of how things usually are.
     What was sampled last is only taken for that release where it is not known: after one that was taken back
     there may have been no time for a sample of what is back.
     """
+    return {
+        name: _of_release_before(request, samples, ran.get(name))
+        for name, samples in found.items()
+        if samples is not None
+    }
+
+
+def _of_release_before(request: AnalysisInput, samples: Samples, ran: str | None) -> list[Sample]:
     others = [each for each in samples.samples if each.version != request.canary_version]
     before = ran if ran not in (None, request.canary_version) else others[-1].version if others else None
     return [each for each in others if each.version == before]
@@ -127,29 +138,25 @@ def _history_seconds(request: AnalysisInput) -> float:
     return min(most, HISTORY_INTERVALS * step)
 
 
-def _past(request: AnalysisInput, found: Found, shift: float, ran: Ran) -> dict[str, NodeIntervals]:
+def _past(
+    request: AnalysisInput, found: Found, old: Mapping[str, Sequence[Sample]], shift: float
+) -> dict[str, NodeIntervals]:
     """What the same nodes did before the change, in intervals of the same length, at the same times.
 
     The time before the change ends where the first canary node ended its old release; `shift` seconds earlier
     for what a comparison with the time before is calibrated against.
     """
-    changed = []
-    for name in request.canary:
-        samples = found[name]
-        old = of_release_before(request, samples, ran.get(name)) if samples is not None else []
-        if samples is not None and old:
-            changed.append(samples.now - old[-1].at)
+    answering = {name: samples for name, samples in found.items() if samples is not None}
+    changed = [answering[name].now - old[name][-1].at for name in request.canary if old.get(name)]
     if not changed:
         return {}
     step = request.rule.interval / interval_count(request.rule.interval)
     age, number = max(changed), max(1, int(_history_seconds(request) / step))
     past = {}
-    for name, samples in found.items():
-        if samples is not None:
-            end = samples.now - age - shift
-            start = end - number * step
-            old = of_release_before(request, samples, ran.get(name))
-            past[name] = cut(name, old, version=None, start=start, end=end, parts=number)
+    for name, samples in answering.items():
+        end = samples.now - age - shift
+        start = end - number * step
+        past[name] = cut(name, old[name], version=None, start=start, end=end, parts=number)
     return past
 
 

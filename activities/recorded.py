@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from activities.comparison import NOTHING_KNOWN, Compared, Found, Groups, Ran, judge_groups, of_release_before
+from activities.comparison import NOTHING_KNOWN, Compared, Found, Groups, Ran, judge_groups, samples_before
 from domain.agent_metrics import interval_count
 from domain.increments import NodeIntervals, cut, silent
 from domain.judges.registry import judge
@@ -17,8 +17,7 @@ def recall(look: Look, found: Found, ran: Ran = NOTHING_KNOWN) -> dict[str, Node
     The window ends where that release ended on the node, however long ago. Nodes without one are left out.
     """
     parts, kept = interval_count(look.seconds), {}
-    for name, samples in found.items():
-        old = of_release_before(look.analysis, samples, ran.get(name)) if samples is not None else []
+    for name, old in samples_before(look.analysis, found, ran).items():
         if old:
             end = old[-1].at
             kept[name] = cut(name, old, version=None, start=end - look.seconds, end=end, parts=parts)
