@@ -97,11 +97,8 @@ class AgentNodes(Nodes):
     @activity.defn
     @override
     async def activate(self, order: NodesOrder) -> NodesOutcome:
-        async def drive(node: str, address: str) -> ModuleReport:
-            operation = operation_of(order, node, Action.ACTIVATE)
-            return await self._operate(order, address, operation)
-
-        return await self._in_turn(order, OutcomeKind.ACTIVATED, self._hooked(order, drive))
+        drive = self._hooked(order, self._ordered(order, Action.ACTIVATE))
+        return await self._in_turn(order, OutcomeKind.ACTIVATED, drive)
 
     @activity.defn
     @override
@@ -116,36 +113,26 @@ class AgentNodes(Nodes):
     @activity.defn
     @override
     async def start(self, order: NodesOrder) -> NodesOutcome:
-        async def drive(node: str, address: str) -> ModuleReport:
-            operation = operation_of(order, node, Action.START)
-            return await self._operate(order, address, operation)
-
-        return await self._in_turn(order, OutcomeKind.STARTED, drive)
+        return await self._in_turn(order, OutcomeKind.STARTED, self._ordered(order, Action.START))
 
     @activity.defn
     @override
     async def smoke(self, order: NodesOrder) -> NodesOutcome:
-        async def drive(node: str, address: str) -> ModuleReport:
-            operation = operation_of(order, node, Action.SMOKE)
-            return await self._operate(order, address, operation)
-
-        return await self._batch(order, OutcomeKind.STARTED, drive)
+        return await self._batch(order, OutcomeKind.STARTED, self._ordered(order, Action.SMOKE))
 
     @activity.defn
     @override
     async def switch(self, order: NodesOrder) -> NodesOutcome:
-        async def drive(node: str, address: str) -> ModuleReport:
-            operation = operation_of(order, node, Action.ACTIVATE, keep=True)
-            return await self._operate(order, address, operation)
-
-        return await self._in_turn(order, OutcomeKind.ACTIVATED, self._hooked(order, drive))
+        drive = self._hooked(order, self._ordered(order, Action.ACTIVATE, keep=True))
+        return await self._in_turn(order, OutcomeKind.ACTIVATED, drive)
 
     @activity.defn
     @override
     async def settle(self, order: NodesOrder) -> NodesOutcome:
+        settled = self._ordered(order, Action.SETTLE)
+
         async def drive(node: str, address: str) -> ModuleReport:
-            operation = operation_of(order, node, Action.SETTLE)
-            await self._operate(order, address, operation)
+            await settled(node, address)
             return await self._read_back(order, address, order.release.module, order.release)
 
         return await self._batch(order, OutcomeKind.VERIFIED, drive, freezable=order)
@@ -161,9 +148,10 @@ class AgentNodes(Nodes):
                 raise NotStaged(f"{node} had nothing installed when the plan was made")
             own = order.model_copy(update={"release": stable})
 
+            renewed = self._ordered(own, Action.RENEW)
+
             async def restart(node: str, address: str) -> ModuleReport:
-                operation = operation_of(own, node, Action.RENEW)
-                await self._operate(order, address, operation)
+                await renewed(node, address)
                 return await self._read_back(order, address, stable.module, stable)
 
             return await self._hooked(own, restart)(node, address)
@@ -290,6 +278,14 @@ class AgentNodes(Nodes):
         ]
         async with self._database.transaction(order.tenant) as session:
             await rollouts.record_outcomes(session, order.tenant, order.deployment, outcomes)
+
+    def _ordered(self, order: NodesOrder, action: Action, *, keep: bool = False) -> Drive:
+        """One operation on each node, and what it reports then."""
+
+        async def drive(node: str, address: str) -> ModuleReport:
+            return await self._operate(order, address, operation_of(order, node, action, keep=keep))
+
+        return drive
 
     async def _operate(
         self, order: NodesOrder | RevertOrder, address: str, operation: Operation
