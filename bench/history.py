@@ -1,4 +1,4 @@
-"""How long the histories of a canary to 1,000 nodes become: `python -m bench.history`, part of `make bench`.
+"""How long the histories of a canary to 1,000 nodes become: `python -m bench.history`.
 
 Real agents in two processes, each with a program of its own under it; the real API, worker, Temporal and
 PostgreSQL. The policy is production's: waves at 10, 30, 50 and 100 %, a gate, the sequential judge, twenty
