@@ -8,16 +8,17 @@ from temporalio import workflow
 
 from domain.analysis import Doubt, Outcome, Verdict
 from domain.console import verdict_details
-from domain.measuring import AnalysisRun, AnalysisSoFar, Conclusion, with_conditions
+from domain.measuring import AnalysisRun, AnalysisSoFar, with_conditions
 from domain.messages import AnalysisResult, Look
-from workflows.attributes import VERDICT, show_position
+from workflows.attributes import show_position
 from workflows.conditions import Conditions
 from workflows.inbox import Inbox, Receives
-from workflows.options import LOOK, MEASUREMENT
+from workflows.options import LOOK
 from workflows.tasks import settle
+from workflows.verdicts import keep_last_word, show_verdict
 
 with workflow.unsafe.imports_passed_through():
-    from activities.orders import Looks, Measurements
+    from activities.orders import Looks
 
 OUTLASTS: Final = "looks-outlast-an-outage"  # before, it ended the analysis
 
@@ -66,11 +67,7 @@ class CanaryAnalysisWorkflow(Receives):
         if verdict is not None and not request.rule.conditions and not request.background:
             return AnalysisResult(verdict=verdict, seconds=seconds)
         final = with_conditions(verdict, self._conditions.verdicts)
-        self._show(final)
-        conclusion = Conclusion(analysis=request, verdict=final)
-        await workflow.execute_activity_method(
-            Measurements.keep, conclusion, summary="keep the last word", **MEASUREMENT
-        )
+        await keep_last_word(request, final)
         return AnalysisResult(verdict=final, seconds=seconds)
 
     async def _begin(self) -> float:
@@ -163,8 +160,7 @@ class CanaryAnalysisWorkflow(Receives):
             if verdict is None or self._stands.outage_until is None:
                 verdict = await self._judge_in_time(began)
             if self._stands.back_until:
-                verdict = await self._look_until(began, self._stands.back_until)
-                self._now_stands(back_until=0.0)
+                verdict = await self._look_on(began)
             if verdict.doubt is Doubt.PROVIDER_DOWN and self._outlasts():
                 verdict = await self._outlast(began, verdict)
         self._now_stands(judged=True)
@@ -192,8 +188,13 @@ class CanaryAnalysisWorkflow(Receives):
             verdict = await self._look_until(began, 0.0)
             if verdict.doubt is not Doubt.PROVIDER_DOWN and not self._decided(verdict):
                 self._now_stands(back_until=workflow.time() - began + self._request.rule.duration)
-                verdict = await self._look_until(began, self._stands.back_until)
-                self._now_stands(back_until=0.0)
+                verdict = await self._look_on(began)
+        return verdict
+
+    async def _look_on(self, began: float) -> Verdict:
+        """The further duration after an outage; an earlier run may have begun it."""
+        verdict = await self._look_until(began, self._stands.back_until)
+        self._now_stands(back_until=0.0)
         return verdict
 
     async def _look_until(self, began: float, seconds: float) -> Verdict:
@@ -228,12 +229,8 @@ class CanaryAnalysisWorkflow(Receives):
         finally:
             self._looking = False
         self._now_stands(verdict=verdict)
-        self._show(verdict)
+        show_verdict(self._request.subject, verdict)
         return verdict
-
-    def _show(self, verdict: Verdict) -> None:
-        workflow.upsert_search_attributes([VERDICT.value_set(verdict.outcome)])
-        workflow.set_current_details(verdict_details(self._request.subject, verdict))
 
     @workflow.signal(description="The rollout is through: the background analysis says its last word.")
     def conclude(self, _body: Any = None, *_extra: Any) -> None:

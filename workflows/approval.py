@@ -1,7 +1,6 @@
 """A gate: waits for people's votes, counts those that count, shows those that do not."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -25,6 +24,7 @@ from domain.vote import Ballot, Decision, Refusal
 from workflows.attributes import show_position
 from workflows.inbox import Inbox, Message, Receives
 from workflows.options import RECORD
+from workflows.tasks import within
 
 with workflow.unsafe.imports_passed_through():
     from activities.orders import Records, Tokens
@@ -94,20 +94,14 @@ class ApprovalWorkflow(Voted):
 
     async def _woken(self) -> bool:
         """Wait for a signal; False when the clock came first. What came before the clock is counted first."""
-        try:
-            await workflow.wait_condition(
-                lambda: self.inbox.pending, timeout=self._patience(), timeout_summary=self._summary()
-            )
-        except TimeoutError:
-            return self.inbox.pending
-        return True
+        return await within(self._patience(), lambda: self.inbox.pending, self._summary())
 
-    def _patience(self) -> timedelta | None:
-        """Until the next reminder or the expiry; None when only people can end it."""
+    def _patience(self) -> float | None:
+        """Seconds until the next reminder or the expiry; None when only people can end it."""
         times = [] if self._poll.overdue else [self._expires]
         if (reminder := self._next_reminder()) is not None:
             times.append(reminder)
-        return timedelta(seconds=max(0.0, min(times) - workflow.time())) if times else None
+        return max(0.0, min(times) - workflow.time()) if times else None
 
     def _next_reminder(self) -> float | None:
         every = self._request.rule.remind_every

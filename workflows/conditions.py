@@ -1,7 +1,6 @@
 """Condition checks of one analysis: each measured when it is due, until all are decided or one is bad."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from types import MappingProxyType
 
 from temporalio import workflow
@@ -14,6 +13,7 @@ from domain.measuring import CheckProgress, Measured, MeasureOrder, condition_ve
 from domain.messages import AnalysisInput
 from domain.providers import ConditionCheck
 from workflows.options import MEASUREMENT
+from workflows.tasks import within
 
 with workflow.unsafe.imports_passed_through():
     from activities.orders import Measurements
@@ -93,14 +93,7 @@ class Conditions:
     async def _pause(self, seconds: float, name: str) -> None:
         """Until the next measurement; the end of the analysis may make it needless."""
         ending = self._ending
-        try:
-            await workflow.wait_condition(
-                lambda: self._ending is not ending,
-                timeout=timedelta(seconds=seconds),
-                timeout_summary=f"next measurement of {name}",
-            )
-        except TimeoutError:
-            return
+        await within(seconds, lambda: self._ending is not ending, f"next measurement of {name}")
 
     def _due(self, started: float) -> tuple[str, float] | None:
         """The check that is to be measured next, and when; None when none is."""

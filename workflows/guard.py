@@ -1,28 +1,27 @@
 """Watches a release after its deployment has completed; a breach takes it back, and only it."""
 
 import asyncio
-from collections.abc import Callable
-from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from domain.analysis import Doubt, Outcome, Verdict
-from domain.console import verdict_details
 from domain.events import EventKind
 from domain.guard import Breach, GuardResult, Returned
 from domain.guarding import Guarded, GuardInput, ending, guard_analysis, look_back
-from domain.measuring import Conclusion, with_conditions
+from domain.measuring import with_conditions
 from domain.messages import Look
-from workflows.attributes import VERDICT, show_position
+from workflows.attributes import show_position
 from workflows.chronicle import Chronicle
 from workflows.guard_checks import GuardChecks
 from workflows.inbox import Inbox, Receives
-from workflows.options import LOOK, MEASUREMENT, RECORD
+from workflows.options import LOOK, RECORD
+from workflows.tasks import within
+from workflows.verdicts import keep_last_word, show_verdict
 from workflows.waking import wake_lane
 
 with workflow.unsafe.imports_passed_through():
-    from activities.orders import Guards, Looks, Measurements
+    from activities.orders import Guards, Looks
 
 
 @workflow.defn
@@ -75,7 +74,7 @@ class GuardWorkflow(Receives):
         rule = self._request.rule
         while workflow.time() < self._until and not workflow.info().is_continue_as_new_suggested():
             pause = min(rule.interval, self._until - workflow.time())
-            if await _within(pause, lambda: self._checks.failed):
+            if await within(pause, lambda: self._checks.failed, "the guard's next look"):
                 failed = (each for each in self._checks.verdicts if each.outcome is Outcome.FAIL)
                 return "; ".join(each.reason for each in failed)
             verdict = await self._look()
@@ -91,23 +90,15 @@ class GuardWorkflow(Receives):
         failed, unsure = verdict.outcome is Outcome.FAIL, verdict.outcome is Outcome.INCONCLUSIVE
         counts = {"misses": before.misses + 1 if failed else 0, "doubts": before.doubts + unsure}
         self._stands = before.model_copy(update={"looks": number, **counts})
-        self._show(with_conditions(verdict, self._checks.verdicts))
+        show_verdict(self._analysis.subject, with_conditions(verdict, self._checks.verdicts))
         return verdict
-
-    def _show(self, verdict: Verdict) -> None:
-        workflow.upsert_search_attributes([VERDICT.value_set(verdict.outcome)])
-        workflow.set_current_details(verdict_details(self._analysis.subject, verdict))
 
     async def _conclude(self) -> Verdict | None:
         """The last word, kept where checks have a part in it."""
         if not self._request.rule.conditions:
             return self._verdict
         final = with_conditions(self._verdict, self._checks.verdicts)
-        self._show(final)
-        conclusion = Conclusion(analysis=self._analysis, verdict=final)
-        await workflow.execute_activity_method(
-            Measurements.keep, conclusion, summary="keep the last word", **MEASUREMENT
-        )
+        await keep_last_word(self._analysis, final)
         return final
 
     async def _breached(self, reason: str) -> GuardResult:
@@ -144,14 +135,3 @@ async def _verdict_of(look: Look) -> Verdict:
             outcome=Outcome.INCONCLUSIVE, doubt=Doubt.ERROR, reason=reason[:1000], looks=look.number
         )
     return verdict
-
-
-async def _within(seconds: float, condition: Callable[[], bool]) -> bool:
-    """Whether the condition holds within so many seconds."""
-    try:
-        await workflow.wait_condition(
-            condition, timeout=timedelta(seconds=seconds), timeout_summary="the guard's next look"
-        )
-    except TimeoutError:
-        return condition()
-    return True

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
@@ -11,6 +10,7 @@ from domain.analysis import MetricVerdict, Outcome
 from domain.measuring import CheckProgress
 from domain.messages import AnalysisInput
 from workflows.conditions import Conditions
+from workflows.tasks import within
 
 
 class GuardChecks:
@@ -57,18 +57,9 @@ class GuardChecks:
                 workflow.logger.warning("a check could not be measured: %s", error.cause)
             if self._decided(place):
                 return
-            await self._pause(self._checks[place].metric.name)
-            if not self._stopped:
+            begun_anew = f"{self._checks[place].metric.name} is begun anew"
+            if not await within(self._request.rule.interval, lambda: self._stopped, begun_anew):
                 self._each[place] = Conditions(self._request, (self._checks[place],))
 
     def _decided(self, place: int) -> bool:
         return all(each.outcome is not Outcome.INCONCLUSIVE for each in self._each[place].verdicts)
-
-    async def _pause(self, name: str) -> None:
-        pause = timedelta(seconds=self._request.rule.interval)
-        try:
-            await workflow.wait_condition(
-                lambda: self._stopped, timeout=pause, timeout_summary=f"{name} is begun anew"
-            )
-        except TimeoutError:
-            return

@@ -4,8 +4,6 @@ The hands ask the store before they start a node, so a freeze needs nobody to te
 back what they did not start. Then the rollout waits here, by one durable timer.
 """
 
-from datetime import timedelta
-
 from temporalio import workflow
 
 from domain.deployment import Phase
@@ -16,6 +14,7 @@ from workflows.board import Board
 from workflows.controls import Controls
 from workflows.deadline import Deadline
 from workflows.options import RECORD
+from workflows.tasks import within
 
 with workflow.unsafe.imports_passed_through():
     from activities.orders import Freezes
@@ -62,15 +61,10 @@ class FreezeHold:
         thaws = self._controls.thaws
         left = None
         if freeze.until is not None:
-            left = timedelta(seconds=max(SHORTEST_WAIT, freeze.until - workflow.time()))
-        try:
-            await workflow.wait_condition(
-                lambda: self._controls.thaws != thaws or self._controls.stopping,
-                timeout=left,
-                timeout_summary=f"frozen {freeze.end}",
-            )
-        except TimeoutError:
-            return
+            left = max(SHORTEST_WAIT, freeze.until - workflow.time())
+        await within(
+            left, lambda: self._controls.thaws != thaws or self._controls.stopping, f"frozen {freeze.end}"
+        )
 
     async def _look(self) -> Freeze | None:
         question = FreezeQuestion(

@@ -6,7 +6,6 @@ The lane keeps nothing: what runs, what waits and why it is frozen is in the sto
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -28,7 +27,7 @@ from workflows.inbox import Inbox, Receives
 from workflows.options import DEPLOYMENT_LIFETIME, RECORD, SUPERVISION
 from workflows.overriding import OverrideGate
 from workflows.rollback import RollbackWorkflow
-from workflows.tasks import settle
+from workflows.tasks import settle, within
 
 with workflow.unsafe.imports_passed_through():
     from activities.orders import Records, Supervision
@@ -71,15 +70,8 @@ class LaneWorkflow(Receives):
         """Nothing may start: wait for a signal, or for the end of the freeze that keeps entries waiting."""
         left = None
         if view.freeze is not None and view.freeze.until is not None and view.queued and not view.frozen:
-            left = timedelta(seconds=max(1.0, view.freeze.until - workflow.time()))
-        try:
-            await workflow.wait_condition(
-                lambda: self.inbox.pending,
-                timeout=left,
-                timeout_summary=view.freeze.words if view.freeze else None,
-            )
-        except TimeoutError:
-            return
+            left = max(1.0, view.freeze.until - workflow.time())
+        await within(left, lambda: self.inbox.pending, view.freeze.words if view.freeze else None)
 
     async def _attend(self, work: Coroutine[Any, Any, None]) -> None:
         """Do `work` to its end while heeding what people order of the lane."""

@@ -6,7 +6,6 @@ before keep the release or are rolled back, as the promotion says for the enviro
 """
 
 import asyncio
-from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
@@ -31,7 +30,7 @@ from workflows.inbox import Inbox
 from workflows.options import RECORD
 from workflows.promotion_board import PromotionBoard
 from workflows.promotion_orders import PromotionCommanded, PromotionOrders
-from workflows.tasks import to_the_end
+from workflows.tasks import to_the_end, within
 from workflows.waking import wake_lane
 
 with workflow.unsafe.imports_passed_through():
@@ -122,14 +121,7 @@ class ReleaseWorkflow(PromotionCommanded):
             await self._board.enter(
                 PromotionPhase.SOAKING, f"soaks in {stage.environment}, {stage.soak:.0f} s in all"
             )
-            try:
-                await workflow.wait_condition(
-                    lambda: self._orders.pending,
-                    timeout=timedelta(seconds=left),
-                    timeout_summary=f"soak in {stage.environment}",
-                )
-            except TimeoutError:
-                return
+            await within(left, lambda: self._orders.pending, f"soak in {stage.environment}")
 
     async def _safe_point(self) -> None:
         """Between two environments: what was ordered is heeded; a pause holds here.

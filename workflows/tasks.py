@@ -1,12 +1,26 @@
-"""Two ways to treat work that a cancellation meets: end it and wait, or let nothing end it."""
+"""Waiting: for a condition or the clock, and for work that a cancellation meets."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
 
 Result = TypeVar("Result")
+
+
+async def within(seconds: float | None, condition: Callable[[], bool], summary: str | None = None) -> bool:
+    """Whether the condition comes to hold within so many seconds; None waits for as long as it takes.
+
+    It counts as in time where both come at once.
+    """
+    timeout = timedelta(seconds=seconds) if seconds is not None else None
+    try:
+        await workflow.wait_condition(condition, timeout=timeout, timeout_summary=summary)
+    except TimeoutError:
+        return condition()
+    return True
 
 
 async def settle(task: asyncio.Future[Any]) -> None:

@@ -18,6 +18,7 @@ from workflows.controls import Halted
 from workflows.fleet import Work, drive, wave_operation
 from workflows.losses import SHOWN
 from workflows.rollout import Rollout
+from workflows.tasks import within
 
 with workflow.unsafe.imports_passed_through():
     from activities.orders import Nodes
@@ -158,16 +159,8 @@ async def rest(rollout: Rollout, step: Pause) -> None:
     until = f", {step.seconds:.0f} s at most" if step.seconds is not None else ""
     words, before = f"the plan pauses after wave {step.wave}{until}", controls.resumes
     await rollout.board.enter(Phase.PAUSED, words, wave=step.wave, waiting_for="a person: resume or abort")
-    limit = timedelta(seconds=step.seconds) if step.seconds is not None else None
     with rollout.deadline.held():
-        resumed = _resumed(rollout, before, limit)
+        resumed = within(step.seconds, lambda: controls.resumes != before)
         await rollout.attend(resumed, skippable=True)
     if controls.paused and not workflow.patched(PAUSES_APART):
         controls.paused_by = None
-
-
-async def _resumed(rollout: Rollout, before: int, limit: timedelta | None) -> None:
-    try:
-        await workflow.wait_condition(lambda: rollout.controls.resumes != before, timeout=limit)
-    except TimeoutError:
-        return

@@ -107,6 +107,8 @@ async def test_a_thaw_wakes_what_an_endless_freeze_holds(stage):
         assert world.phases[-1] is Phase.FROZEN
         world.frozen_now.clear()
         await handle.signal("thaw")
+        # Held without an end there is no timer but the workflow's own end: time waits until it has gone on.
+        await scene.until(lambda: world.phases[-1] is not Phase.FROZEN, skipping=False)
         result = await handle.result()
     assert result.phase is Phase.COMPLETED
     [entry] = {each.waiting_for for each in world.progress if each.phase is Phase.FROZEN}
