@@ -99,7 +99,9 @@ async def test_a_stricter_budget_is_for_what_fails_from_then_on(stage):
         await scene.until(lambda: Phase.WAITING_APPROVAL in world.phases, skipping=False)
         await amend(scene, name, failures={"share": 0})
         await scene.until(lambda: world.amendments, skipping=False)
-        await vote(scene, approval_id(name, "promotion"), plan=world.amendments[0].plan.digest)
+        amended = world.amendments[0].plan.digest
+        await scene.until(lambda: world.polls[-1].poll.plan == amended, skipping=False)
+        await vote(scene, approval_id(name, "promotion"))
         result = await handle.result()
     assert (result.phase, states(world)) == (Phase.COMPLETED, [(1, APPLIED)])
     switched = {node for action, order in world.orders if action == "switch" for node in order.nodes}
