@@ -65,6 +65,7 @@ TRANSITIONS: Final[dict[Phase, frozenset[Phase]]] = {
     Phase.SUPERSEDED: frozenset(),
     Phase.FAILED: frozenset(),
 }
+TERMINAL_PHASES: Final = tuple(phase for phase in Phase if phase.terminal)
 
 
 def advance(present: Phase, following: Phase) -> Phase:

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased, defer
 
-from domain.deployment import Cause, CauseKind, Phase
+from domain.deployment import TERMINAL_PHASES, Cause, CauseKind, Phase
 from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from domain.strategy import UNDO
 from domain.wire import NodeReport
@@ -29,7 +29,6 @@ from store.tables import DeploymentNodeRow, DeploymentRow, NodeRow
 REQUESTER: Final = "catch-up"
 _FRESH: Final = HEARTBEAT_SECONDS * MISSED_HEARTBEATS
 _OVER: Final = Cause(kind=CauseKind.SUPERSEDED, message="the rollout that it would have gone beside is over")
-_ENDS = tuple(phase for phase in Phase if phase.terminal)
 
 
 async def lanes_due(session: AsyncSession) -> list[OpenLane]:
@@ -84,7 +83,7 @@ async def _open(
         .where(
             DeploymentRow.tenant == tenant,
             DeploymentRow.environment == environment,
-            DeploymentRow.phase.not_in(_ENDS),
+            DeploymentRow.phase.not_in(TERMINAL_PHASES),
         )
         .options(defer(DeploymentRow.plan))
         .order_by(DeploymentRow.created_at, DeploymentRow.id)

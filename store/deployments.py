@@ -6,7 +6,7 @@ from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
-from domain.deployment import UNTOUCHED_END, Cause, Phase, advance
+from domain.deployment import TERMINAL_PHASES, UNTOUCHED_END, Cause, Phase, advance
 from domain.events import EventKind
 from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from domain.messages import Progress
@@ -209,7 +209,7 @@ async def arriving(session: AsyncSession, tenant: str, environment: str) -> list
             DeploymentRow.tenant == tenant,
             DeploymentRow.environment == environment,
             DeploymentRow.rolls_back.is_(None),
-            DeploymentRow.phase.not_in([phase for phase in Phase if phase.terminal]) | done,
+            DeploymentRow.phase.not_in(TERMINAL_PHASES) | done,
         )
         .order_by(DeploymentRow.created_at)
     )

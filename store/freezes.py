@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain import calendar
 from domain.calendar import MOST_WINDOWS, CalendarWindow
-from domain.deployment import Phase
+from domain.deployment import TERMINAL_PHASES, Phase
 from domain.errors import Conflict, NotFound
 from domain.events import EventKind
 from domain.freeze import Freeze, longest
@@ -23,7 +23,6 @@ from store.tables import DeploymentRow, FreezeRow
 
 # The environment's own row is locked after deployments' everywhere, and this comes before them.
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:calendar, 0))")
-_ENDS = tuple(phase for phase in Phase if phase.terminal)
 
 
 async def of_environment(
@@ -223,7 +222,7 @@ async def missed_the_thaw(session: AsyncSession, tenant: str, environment: str) 
         FreezeRow.environment == environment,
         FreezeRow.removed_at > DeploymentRow.created_at,
     )
-    runs = open_.where(DeploymentRow.phase.not_in((*_ENDS, Phase.QUEUED)))
+    runs = open_.where(DeploymentRow.phase.not_in((*TERMINAL_PHASES, Phase.QUEUED)))
     waits = open_.where(DeploymentRow.phase == Phase.QUEUED, lifted.exists())
     return bool(await session.scalar(select(waits.exists() & ~runs.exists())))
 
@@ -243,7 +242,7 @@ async def _tell(
         .where(
             DeploymentRow.tenant == row.tenant,
             DeploymentRow.environment == row.environment,
-            DeploymentRow.phase.not_in(_ENDS),
+            DeploymentRow.phase.not_in(TERMINAL_PHASES),
         )
         .order_by(DeploymentRow.id)
     )

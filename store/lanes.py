@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from domain.arrival import SupersedeMode
-from domain.deployment import Phase
+from domain.deployment import TERMINAL_PHASES, Phase
 from domain.errors import Conflict
 from domain.events import EventKind
 from domain.messages import LaneView, QueuedDeployment
@@ -18,7 +18,6 @@ from store.rows import environment_row, locked_deployment
 from store.tables import DeploymentRow, EnvironmentRow, TenantRow
 
 LONGEST_VIEW = 200  # entries; a lane acts on the first only, and shows twenty
-_ENDS = tuple(phase for phase in Phase if phase.terminal)
 
 
 async def load(session: AsyncSession, tenant: str, environment: str, *, at: float | None = None) -> LaneView:
@@ -42,7 +41,7 @@ async def load(session: AsyncSession, tenant: str, environment: str, *, at: floa
         .where(
             DeploymentRow.tenant == tenant,
             DeploymentRow.environment == environment,
-            DeploymentRow.phase.not_in(_ENDS),
+            DeploymentRow.phase.not_in(TERMINAL_PHASES),
         )
         .order_by(
             DeploymentRow.phase == Phase.QUEUED,
@@ -86,7 +85,7 @@ async def with_work(session: AsyncSession) -> list[OpenLane]:
             DeploymentRow.environment,
             func.array_agg(queued).filter(DeploymentRow.phase == Phase.QUEUED),
         )
-        .where(DeploymentRow.phase.not_in(_ENDS))
+        .where(DeploymentRow.phase.not_in(TERMINAL_PHASES))
         .group_by(DeploymentRow.tenant, DeploymentRow.environment)
     )
     return [

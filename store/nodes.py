@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sqlalchemy import Float, Select, cast, delete, extract, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from domain.deployment import Phase
+from domain.deployment import TERMINAL_PHASES
 from domain.errors import Conflict, NotFound
 from domain.node import Node
 from domain.wire import NodeReport
@@ -127,7 +127,7 @@ async def remove(session: AsyncSession, tenant: str, node: str) -> Node:
         )
         .where(
             DeploymentRow.tenant == tenant,
-            DeploymentRow.phase.not_in([phase for phase in Phase if phase.terminal]),
+            DeploymentRow.phase.not_in(TERMINAL_PHASES),
             DeploymentNodeRow.node == node,
         )
         .limit(1)

@@ -8,7 +8,7 @@ from sqlalchemy import func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from domain.deployment import Cause, Phase
+from domain.deployment import TERMINAL_PHASES, Cause
 from domain.errors import NotFound
 from domain.events import EventKind
 from domain.promotion import OnFailure, PromotionPhase, PromotionStage, advance_promotion
@@ -170,9 +170,8 @@ async def under_way(session: AsyncSession) -> list[WaitingPromotion]:
         )
         .where(stage.tenant == row.tenant, stage.promotion == row.id)
     )
-    ends = tuple(phase for phase in Phase if phase.terminal)
-    open_ = own.where(brings.phase.not_in(ends)).exists()
-    ended = own.where(brings.phase.in_(ends), brings.finished_at > row.phase_since).exists()
+    open_ = own.where(brings.phase.not_in(TERMINAL_PHASES)).exists()
+    ended = own.where(brings.phase.in_(TERMINAL_PHASES), brings.finished_at > row.phase_since).exists()
     found = await session.execute(
         select(row.tenant, row.id, (~open_ & ended).label("due"))
         .where(row.phase.in_(_UNDER_WAY))

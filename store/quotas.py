@@ -4,12 +4,10 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.base import Frozen
-from domain.deployment import Phase
+from domain.deployment import TERMINAL_PHASES
 from domain.tenancy import Quota, QuotaExceeded, Tier, quota_of
 from store import tenants
 from store.tables import DeploymentRow, NodeRow, ReleaseRow
-
-_ENDS = tuple(phase for phase in Phase if phase.terminal)
 
 
 class Usage(Frozen):
@@ -78,7 +76,7 @@ async def _deployments(session: AsyncSession, tenant: str) -> int:
     counted = (
         select(func.count())
         .select_from(DeploymentRow)
-        .where(DeploymentRow.tenant == tenant, DeploymentRow.phase.not_in(_ENDS))
+        .where(DeploymentRow.tenant == tenant, DeploymentRow.phase.not_in(TERMINAL_PHASES))
     )
     return (await session.execute(counted)).scalar_one()
 
