@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased, defer
+from sqlalchemy.orm import defer
 
 from domain.deployment import TERMINAL_PHASES, Cause, CauseKind, Phase
 from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
@@ -23,7 +23,7 @@ from domain.strategy import UNDO
 from domain.wire import NodeReport
 from store import deployments
 from store.records import OpenLane
-from store.rows import environment_row
+from store.rows import environment_row, taken_back
 from store.tables import DeploymentNodeRow, DeploymentRow, NodeRow
 
 REQUESTER: Final = "catch-up"
@@ -140,12 +140,6 @@ async def _reported(
 
 async def _current(session: AsyncSession, tenant: str, environment: str) -> Sequence[tuple[str, str]]:
     """Module and version of the last completed deployment of each module that was not taken back."""
-    undone = aliased(DeploymentRow)
-    taken_back = select(undone.id).where(
-        undone.tenant == DeploymentRow.tenant,
-        undone.rolls_back == DeploymentRow.id,
-        undone.phase == Phase.ROLLED_BACK_VERIFIED,
-    )
     rows = await session.execute(
         select(DeploymentRow.module, DeploymentRow.version)
         .where(
@@ -153,7 +147,7 @@ async def _current(session: AsyncSession, tenant: str, environment: str) -> Sequ
             DeploymentRow.environment == environment,
             DeploymentRow.phase == Phase.COMPLETED,
             DeploymentRow.catch_up.is_(False),
-            ~taken_back.exists(),
+            ~taken_back(DeploymentRow),
         )
         .ext(distinct_on(DeploymentRow.module))
         .order_by(DeploymentRow.module, DeploymentRow.finished_at.desc())

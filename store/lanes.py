@@ -14,7 +14,7 @@ from domain.policy import EnvironmentPolicy
 from domain.tenancy import TenantState
 from store import events, freezes, inheritance
 from store.records import OpenLane
-from store.rows import environment_row, locked_deployment
+from store.rows import environment_row, locked_deployment, taken_back
 from store.tables import DeploymentRow, EnvironmentRow, TenantRow
 
 LONGEST_VIEW = 200  # entries; a lane acts on the first only, and shows twenty
@@ -96,8 +96,7 @@ async def with_work(session: AsyncSession) -> list[OpenLane]:
 
 def _running_version() -> ScalarSelect[str]:
     """The version of the module that the environment's last completed, not undone deployment brought."""
-    done, undone = aliased(DeploymentRow), aliased(DeploymentRow)
-    taken_back = select(undone.id).where(undone.tenant == done.tenant, undone.rolls_back == done.id)
+    done = aliased(DeploymentRow)
     return (
         select(done.version)
         .where(
@@ -106,7 +105,7 @@ def _running_version() -> ScalarSelect[str]:
             done.module == DeploymentRow.module,
             done.phase == Phase.COMPLETED,
             done.catch_up.is_(False),
-            ~taken_back.where(undone.phase == Phase.ROLLED_BACK_VERIFIED).exists(),
+            ~taken_back(done),
         )
         .order_by(done.finished_at.desc())
         .limit(1)

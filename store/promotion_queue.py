@@ -10,6 +10,7 @@ from domain.events import EventKind
 from domain.promotion_messages import PromotionInput, QueuedRollback, StageOrder, StageRollback, Standing
 from store import deployments, environments, events, requirements
 from store.promotions import locked_promotion
+from store.rows import taken_back
 from store.tables import DeploymentRow, PromotionRow, PromotionStageRow
 
 # Ends of a deployment that leave every node on what it ran before.
@@ -108,12 +109,7 @@ async def _stage(session: AsyncSession, request: PromotionInput, position: int) 
 
 async def _later(session: AsyncSession, row: PromotionRow, stage: PromotionStageRow) -> str | None:
     """A deployment of the module that came to the environment later and had, or may have, effect."""
-    own, undone = aliased(DeploymentRow), aliased(DeploymentRow)
-    taken_back = select(undone.id).where(
-        undone.tenant == DeploymentRow.tenant,
-        undone.rolls_back == DeploymentRow.id,
-        undone.phase == Phase.ROLLED_BACK_VERIFIED,
-    )
+    own = aliased(DeploymentRow)
     since = select(own.created_at).where(own.tenant == row.tenant, own.id == stage.deployment)
     return await session.scalar(
         select(DeploymentRow.id)
@@ -123,7 +119,7 @@ async def _later(session: AsyncSession, row: PromotionRow, stage: PromotionStage
             DeploymentRow.module == row.module,
             DeploymentRow.created_at > since.scalar_subquery(),
             DeploymentRow.phase.not_in(_WITHOUT_EFFECT),
-            ~taken_back.exists(),
+            ~taken_back(DeploymentRow),
         )
         .order_by(DeploymentRow.created_at.desc())
         .limit(1)

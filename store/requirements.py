@@ -2,11 +2,11 @@
 
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from domain.deployment import Phase
 from domain.errors import InvalidInput, RequirementUnmet
 from domain.policy import EnvironmentPolicy
+from store.rows import taken_back
 from store.tables import DeploymentRow, EnvironmentRow
 
 
@@ -59,12 +59,6 @@ async def has_completed(
     session: AsyncSession, tenant: str, environment: str, module: str, version: str
 ) -> bool:
     """Whether a deployment of the release has completed there that was not taken back since."""
-    undone = aliased(DeploymentRow)
-    taken_back = exists().where(
-        undone.tenant == DeploymentRow.tenant,
-        undone.rolls_back == DeploymentRow.id,
-        undone.phase.in_((Phase.ROLLED_BACK_VERIFIED, Phase.ROLLED_BACK_UNVERIFIED)),
-    )
     found = exists().where(
         DeploymentRow.tenant == tenant,
         DeploymentRow.environment == environment,
@@ -72,6 +66,6 @@ async def has_completed(
         DeploymentRow.version == version,
         DeploymentRow.rolls_back.is_(None),
         DeploymentRow.phase == Phase.COMPLETED,
-        ~taken_back,
+        ~taken_back(DeploymentRow, Phase.ROLLED_BACK_VERIFIED, Phase.ROLLED_BACK_UNVERIFIED),
     )
     return bool(await session.scalar(select(found)))

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
+from domain.deployment import Phase
 from domain.errors import NotFound
 from domain.release import ReleaseRef
 from store.records import DeploymentSummary, StoredDeployment
@@ -46,6 +48,16 @@ async def environment_row(
     if row is None:
         raise NotFound(f"no environment {environment!r}", field="environment")
     return row
+
+
+def taken_back(deployment: type[DeploymentRow], *ends: Phase) -> ColumnElement[bool]:
+    """Whether a rollback has taken a completed deployment back, and ended verified or in one of `ends`."""
+    undone = aliased(DeploymentRow)
+    return exists().where(
+        undone.tenant == deployment.tenant,
+        undone.rolls_back == deployment.id,
+        undone.phase.in_(ends or (Phase.ROLLED_BACK_VERIFIED,)),
+    )
 
 
 def deployments_with_releases() -> Select[DeploymentRow, ReleaseRow]:
