@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Final
 
 from domain.custom_steps import Ask, CustomStep, Hold, Judge, LetRun, OnNodes, Size
@@ -63,25 +64,33 @@ def compile_custom(
     return waves, steps
 
 
-def _waves(sizes: Sequence[Size], nodes: Sequence[Node]) -> list[list[Node]]:
-    waves: list[list[Node]] = []
-    taken = 0
+def wave_sizes(sizes: Sequence[Size], nodes: int) -> list[int]:
+    """How many nodes each wave of a list has.
+
+    Raises:
+        PlanImpossible: they do not add up to the environment's; `field` names the wave.
+    """
+    found: list[int] = []
     for index, size in enumerate(sizes):
-        left = len(nodes) - taken
-        number = left if size == "rest" else resolve(size, len(nodes))
+        left = nodes - sum(found)
+        number = left if size == "rest" else resolve(size, nodes)
         if not 1 <= number <= left:
             raise PlanImpossible(
-                f"wave {index + 1} takes {max(number, 1)} of {len(nodes)} nodes, and {left} are left",
+                f"wave {index + 1} takes {max(number, 1)} of {nodes} nodes, and {left} are left",
                 field=f"strategy.waves.{index}",
             )
-        waves.append(list(nodes[taken : taken + number]))
-        taken += number
-    if taken < len(nodes):
+        found.append(number)
+    if sum(found) < nodes:
         raise PlanImpossible(
-            f"{len(nodes) - taken} of {len(nodes)} nodes are in no wave: the last one may be 'rest'",
+            f"{nodes - sum(found)} of {nodes} nodes are in no wave: the last one may be 'rest'",
             field="strategy.waves",
         )
-    return waves
+    return found
+
+
+def _waves(sizes: Sequence[Size], nodes: Sequence[Node]) -> list[list[Node]]:
+    ends = list(accumulate(wave_sizes(sizes, len(nodes)), initial=0))
+    return [list(nodes[start:end]) for start, end in pairwise(ends)]
 
 
 def _check_zones(strategy: Custom, waves: Sequence[Sequence[Node]], nodes: Sequence[Node]) -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from domain.background import with_background
 from domain.baseline import with_baseline
-from domain.custom import compile_custom
+from domain.custom import compile_custom, wave_sizes
 from domain.errors import PlanImpossible
 from domain.feasibility import can_run_beside, few_enough, in_time, min_healthy
+from domain.gate_places import gates_by_slice
 from domain.gate_rule import GateRule, SubjectKind
 from domain.manifest import Manifest
 from domain.names import EnvironmentName, NodeName, TenantId
@@ -162,9 +163,10 @@ def _compile(
         case Custom():
             if any(step.step == "start" for step in strategy.steps):
                 can_run_beside(manifest)
+            sizes = wave_sizes(strategy.waves, len(fleet.nodes))
             gates = {
                 wave: [Gate(wave=wave, rule=rule) for rule in rules]
-                for wave, rules in _all_gates(policy, len(strategy.waves)).items()
+                for wave, rules in _gates(strategy, sizes, fleet.nodes, policy).items()
             }
             return compile_custom(strategy, fleet.nodes, policy, gates, installed=fleet.installed)
         case Direct() | Canary() | Rolling():
@@ -195,7 +197,7 @@ def _in_place(
     waves: list[list[Node]] = []
     steps: list[Step] = []
     slices = _slices(strategy, fleet.nodes)
-    gates = _all_gates(policy, len(slices))
+    gates = _gates(strategy, [len(members) for members in slices], fleet.nodes, policy)
     first_zone = zone_of(slices[0][0])
     for number, members in enumerate(slices, start=1):
         steps.extend(Gate(wave=len(waves) + 1, rule=rule) for rule in gates.get(number, ()))
@@ -263,14 +265,23 @@ def _slices(strategy: InPlace, ordered: Sequence[Node]) -> list[list[Node]]:
             return [wave for group in groups for wave in fill(group, size, limits)]
 
 
-def _all_gates(policy: EnvironmentPolicy, slices: int) -> dict[int, list[GateRule]]:
-    """The policy's gates by the slice that they come before; one of a later slice comes before the last.
+def _gates(
+    strategy: Strategy, sizes: Sequence[int], nodes: Sequence[Node], policy: EnvironmentPolicy
+) -> dict[int, list[GateRule]]:
+    """The policy's gates by the slice that they come before; see `domain.gate_places`."""
+    own = sizes if strategy == policy.strategy else _own_sizes(policy.strategy, nodes)
+    return gates_by_slice(policy.gates, sizes, own)
 
-    So no choice of a strategy makes one fall away: before the only slice it asks before anything moves.
-    """
-    found: dict[int, list[GateRule]] = {}
-    for rule in policy.gates:
-        own = [(number, gate) for number in range(1, slices + 1) if (gate := rule.before(number)) is not None]
-        for number, gate in own or [(slices, rule.model_copy(update={"every_wave": False}))]:
-            found.setdefault(number, []).append(gate)
-    return found
+
+def _own_sizes(strategy: Strategy, nodes: Sequence[Node]) -> list[int]:
+    """How many nodes change in each slice of the policy's strategy; one that does not fit asks at once."""
+    match strategy:
+        case BlueGreen():
+            return [len(nodes)]
+        case Custom():
+            try:
+                return wave_sizes(strategy.waves, len(nodes))
+            except PlanImpossible:
+                return [len(nodes)]
+        case Direct() | Canary() | Rolling():
+            return [len(each) for each in _slices(strategy, spread(nodes, _first_wave(strategy, len(nodes))))]

@@ -84,10 +84,38 @@ def test_direct_is_one_wave_that_waits_for_nothing_but_the_policys_gates():
 
 def test_a_gate_of_a_later_wave_holds_the_last_wave_of_a_shorter_plan():
     rules = (GateRule(name="late", before_wave=5), GateRule(name="each", before_wave=3, every_wave=True))
-    plan = plan_for(10, strategy=Canary(shares=(20, 100)), policy=EnvironmentPolicy(gates=rules))
+    strategy = Canary(shares=(20, 100))
+    plan = plan_for(10, strategy=strategy, policy=EnvironmentPolicy(strategy=strategy, gates=rules))
     gates = [(step.wave, step.rule.name) for step in plan.steps if isinstance(step, Gate)]
     assert gates == [(2, "late"), (2, "each")]
     assert [step.kind for step in plan.steps if step.wave == 2][:3] == ["gate", "gate", "stage"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "held"),
+    [
+        (Canary(shares=(99, 100)), [1]),
+        (Canary(shares=(10, 30, 100)), [2]),
+        (Canary(shares=(20, 100)), [1]),
+        (Rolling(batch=1, max_unavailable=1), [2]),
+        (Rolling(batch=9, max_unavailable=9), [1]),
+        (Direct(max_unavailable=5), [1]),
+        (in_place_waves(2), [2]),
+        (BlueGreen(), [1]),
+    ],
+)
+def test_a_larger_first_wave_does_not_bring_more_nodes_before_the_gate(asked, held):
+    """The policy's own canary asks when one node of ten has changed."""
+    plan = plan_for(10, strategy=asked, policy=EnvironmentPolicy(gates=(GateRule(name="promotion"),)))
+    assert [step.wave for step in plan.steps if isinstance(step, Gate)] == held
+
+
+def test_a_gate_of_every_wave_begins_earlier_where_waves_are_larger():
+    rule = GateRule(name="each", before_wave=2, every_wave=True)
+    policy = EnvironmentPolicy(gates=(rule,))
+    plan = plan_for(10, strategy=Canary(shares=(50, 100)), policy=policy)
+    gates = [(step.wave, step.rule.name) for step in plan.steps if isinstance(step, Gate)]
+    assert gates == [(1, "each-1"), (2, "each-2")]
 
 
 ANY_STRATEGY = st.one_of(
