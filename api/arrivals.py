@@ -19,8 +19,8 @@ def arrival_of(
         InvalidInput: a laxer one was asked for; a hotfix without a reason, or where none is allowed; an
             override of anything but a hotfix. `field` names which.
     """
-    if hotfix and not policy.hotfix.allowed:
-        raise InvalidInput("the environment's policy allows no hotfix", field="hotfix")
+    if hotfix:
+        hotfix_allowed(policy)
     if hotfix and not reason:
         raise InvalidInput("a hotfix needs a reason", field="reason")
     if reason and not hotfix:
@@ -30,6 +30,16 @@ def arrival_of(
     if hotfix and asked is None:
         return Arrival.PREEMPT
     return stricter(policy.arrival, asked)
+
+
+def hotfix_allowed(policy: EnvironmentPolicy) -> None:
+    """See that a request may be a hotfix.
+
+    Raises:
+        InvalidInput: the policy allows none.
+    """
+    if not policy.hotfix.allowed:
+        raise InvalidInput("the environment's policy allows no hotfix", field="hotfix")
 
 
 async def must_be_frozen(session: AsyncSession, tenant: TenantId, environment: EnvironmentName) -> None:

@@ -6,10 +6,11 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Response
 from pydantic import StringConstraints
+from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.access import Aborter, Caller, Deployer, Pauser, Promoter, Resumer, Undoer
-from api.arrivals import must_be_frozen
+from api.arrivals import hotfix_allowed, must_be_frozen
 from api.audit import done, record
 from api.lanes import submit
 from api.routes.deployments import accepted, shown
@@ -20,8 +21,10 @@ from domain.base import Strict
 from domain.command import CommandBody, CommandName
 from domain.deployment import Cause, CauseKind, Phase
 from domain.errors import Conflict
-from domain.names import deployment_workflow_id
-from store import deployments, retries, succession
+from domain.names import TenantId, deployment_workflow_id
+from domain.strategy import Undo
+from store import deployments, environments, requirements, retries, succession
+from store.records import StoredDeployment
 
 router = APIRouter(prefix="/deployments", tags=["deployments"])
 
@@ -116,7 +119,9 @@ async def retry(
 ) -> DeploymentDetail:
     """Try a deployment again that is over: as a whole, or on the nodes that it lost.
 
-    The nodes that it had quarantined take part again. It is a deployment of its own, with its own plan.
+    The nodes that it had quarantined take part again. It is a deployment of its own, with its own plan, and
+    has to be allowed as one: a hotfix is one again, with its gate; anything else meets what the environment
+    requires.
     """
     present = await shown(hands, caller, deployment)
     if not present.phase.terminal:
@@ -130,6 +135,7 @@ async def retry(
             raise Conflict(f"deployment {deployment} has lost no node", field="failed_only")
         await retries.release_from_quarantine(session, caller.tenant, deployment, lost)
         stored = await deployments.get(session, caller.tenant, deployment)
+        await _allowed(session, caller.tenant, stored)
         await deployments.insert(
             session,
             caller.tenant,
@@ -140,10 +146,32 @@ async def retry(
             requester=caller.username,
             strategy=stored.strategy,
             description=body.reason,
+            hotfix=stored.hotfix,
             retries=deployment,
             only_nodes=lost if body.failed_only else None,
         )
     return await accepted(hands, caller, record, response)
+
+
+async def _allowed(session: AsyncSession, tenant: TenantId, wanted: StoredDeployment) -> None:
+    """See that what is tried again might be asked for now.
+
+    Raises:
+        InvalidInput: it is a hotfix, and the policy allows none.
+        RequirementUnmet: the release has not completed where the policy wants it first.
+    """
+    policy = await environments.policy(session, tenant, wanted.environment)
+    if wanted.hotfix is not None:
+        hotfix_allowed(policy)
+    elif not isinstance(wanted.strategy, Undo):
+        await requirements.check(
+            session,
+            tenant,
+            wanted.environment,
+            policy,
+            module=wanted.release.module,
+            version=wanted.release.version,
+        )
 
 
 async def _abort(hands: Services, caller: Caller, deployment: str, reason: str) -> DeploymentDetail:

@@ -1,5 +1,6 @@
 """What an environment requires of a release before it may come."""
 
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,13 +12,14 @@ from tests.agent.nodes import Release
 from tests.api.conftest import TENANT, World
 from tests.api.test_deployments import deploy, enter
 
+_names = (f"required-site-{number}" for number in itertools.count(1))
 TO_COMPLETED = (Phase.PLANNING, Phase.ACTIVATING, Phase.COMPLETED)
 TO_ROLLED_BACK = (Phase.ROLLING_BACK, Phase.ROLLED_BACK_VERIFIED)
 
 
 @pytest_asyncio.fixture
 async def release(world: World) -> Release:
-    made = world.releases.files("3.1.0", module="required-site")
+    made = world.releases.files("3.1.0", module=next(_names))
     assert (await world.push(made)).status_code == 201
     return made
 
@@ -54,7 +56,7 @@ async def test_production_waits_for_staging(world: World, release: Release, stag
     refused = await deploy(world, release)
     assert (refused.status_code, refused.json()["code"]) == (409, "requirement-unmet")
     assert refused.json()["field"] == "environment"
-    assert "required-site@3.1.0 has completed in staging first" in refused.json()["detail"]
+    assert f"{release.ref.module}@3.1.0 has completed in staging first" in refused.json()["detail"]
     assert await world.rows() == before
 
     await ran(world, release, "required-1", Phase.PLANNING, Phase.ACTIVATING, *TO_ROLLED_BACK)
@@ -72,3 +74,37 @@ async def test_a_policy_requires_an_environment_that_comes_before(world: World) 
             answer = await admin.put("/clusters/staging/policy", json={**policy, "requires": wrong})
             assert (answer.status_code, answer.json()["field"]) == (422, "requires")
         assert (await admin.get("/clusters/staging")).json()["policy"] == policy
+
+
+async def test_a_retry_brings_nothing_that_a_request_could_not(
+    world: World, release: Release, staging_first: None
+) -> None:
+    """A hotfix need not have completed elsewhere, and passes a gate for that; so does its retry."""
+    urgent = await deploy(world, release, hotfix=True, reason="it burns")
+    assert urgent.status_code == 202, urgent.text
+    await enter(world, urgent.json()["id"], Phase.PLANNING, Phase.ABORTED)
+    async with world.asks("dora") as dora:
+        again = await dora.post(f"/deployments/{urgent.json()['id']}/retry", json={"reason": "once more"})
+    assert again.status_code == 202, again.text
+    assert again.json()["hotfix"] == "it burns"
+
+    await ran(world, release, "required-4", *TO_COMPLETED)
+    proved = (await deploy(world, release)).json()["id"]
+    await enter(world, proved, Phase.PLANNING, Phase.ABORTED)
+    await ran(world, release, "required-5", *TO_ROLLED_BACK, rolls_back="required-4")
+    async with world.asks("dora") as dora:
+        refused = await dora.post(f"/deployments/{proved}/retry", json={})
+    assert (refused.status_code, refused.json()["code"]) == (409, "requirement-unmet")
+
+
+async def test_a_hotfix_is_not_tried_again_where_none_is_allowed_any_more(
+    world: World, release: Release, staging_first: None
+) -> None:
+    urgent = (await deploy(world, release, hotfix=True, reason="it burns")).json()["id"]
+    await enter(world, urgent, Phase.PLANNING, Phase.ABORTED)
+    async with world.asks("admin") as admin:
+        policy = (await admin.get("/clusters/production")).json()["policy"]
+        await admin.put("/clusters/production/policy", json={**policy, "hotfix": {"allowed": False}})
+        refused = await admin.post(f"/deployments/{urgent}/retry", json={})
+        await admin.put("/clusters/production/policy", json=policy)
+    assert (refused.status_code, refused.json()["field"]) == (422, "hotfix")
