@@ -106,12 +106,12 @@ async def deciding(hands: Services, tenant: str, username: str) -> Person:
     """Whose vote it is that somebody else casts: with the role and the groups that he has now.
 
     Raises:
-        Forbidden: he is not there any more.
+        Forbidden: he is not there any more, or disabled.
     """
     async with hands.database.transaction(tenant) as session:
         user = await users.find(session, tenant, username)
-        if user is None:
-            raise Forbidden(f"{username} is not there any more")
+        if user is None or user.disabled:
+            raise Forbidden(f"{username} may not vote any more")
         return Person(
             username=username, role=user.role, groups=await groups.of_person(session, tenant, username)
         )

@@ -55,14 +55,14 @@ async def of_person(session: AsyncSession, tenant: str, username: str) -> tuple[
 
 
 async def people(session: AsyncSession, tenant: str) -> list[Person]:
-    """Everybody of the tenant, with role and groups: who could pass a gate."""
+    """Everybody of the tenant who may sign in, with role and groups: who could pass a gate."""
     rows = await session.execute(
         select(UserRow.username, UserRow.role, GroupMemberRow.name)
         .outerjoin(
             GroupMemberRow,
             (GroupMemberRow.tenant == UserRow.tenant) & (GroupMemberRow.username == UserRow.username),
         )
-        .where(UserRow.tenant == tenant)
+        .where(UserRow.tenant == tenant, UserRow.disabled.is_(False))
         .order_by(UserRow.username, GroupMemberRow.name)
     )
     found: dict[str, Person] = {}

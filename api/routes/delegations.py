@@ -21,6 +21,7 @@ from domain.base import Strict
 from domain.delegation import Delegation, DelegationKind, DelegationOrder
 from domain.errors import Forbidden, InvalidInput
 from domain.names import Username
+from domain.permissions import Permission
 from domain.vote import Decision
 from runtime.tokens import LONGEST_LINK_LIFE
 from store import users
@@ -109,7 +110,9 @@ async def make_link(
 
 @router.post("/{approval}/delegated", status_code=HTTPStatus.ACCEPTED)
 async def vote_for(approval: str, body: DelegatedVote, caller: Viewer, hands: Hands) -> VoteSent:
-    """Cast the vote of somebody who has handed it on to the caller."""
+    """Cast the vote of somebody who has handed it on to the caller; with a key, one that may vote."""
+    if caller.scopes is not None and Permission.APPROVE not in caller.scopes:
+        raise Forbidden(f"this is a vote: the key's scopes lack {Permission.APPROVE}")
     stored = await open_poll(hands, caller.tenant, approval)
     given = next(
         (

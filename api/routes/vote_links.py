@@ -20,6 +20,7 @@ from domain.audit import AuditCategory, AuditNote
 from domain.delegation import LinkClaims
 from domain.errors import Conflict, Unauthenticated
 from domain.vote import COMMENT_LIMIT, Decision
+from store import tenants
 from store.records import StoredPoll
 
 router = APIRouter(prefix="/votes", tags=["approvals"], dependencies=[OPEN])
@@ -109,7 +110,10 @@ async def _usable(hands: Services, claims: LinkClaims) -> StoredPoll:
 
     Raises:
         Conflict: the gate is closed, what it decides has changed, or the link was used.
+        TenantSuspended, TenantUnavailable: the tenant's requests are refused, this one too.
     """
+    async with hands.database.transaction(claims.tenant) as session:
+        await tenants.require_open(session, claims.tenant)
     stored = await open_poll(hands, claims.tenant, claims.gate)
     if stored.poll.plan != claims.plan:
         raise Conflict("what this link was made for has changed since: ask for a new one", field="token")

@@ -9,8 +9,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from domain.tenancy import TenantState
 from domain.vote import Ballot, Decision
-from store import groups
+from store import groups, tenants
 from tests.api.conftest import TENANT, World
 from tests.api.test_approvals import PLAN, Gate
 
@@ -136,6 +137,56 @@ async def test_a_delegate_votes_signed_in_as_himself(world: World, gate: Gate) -
         shown = (await vera.get(f"/approvals/{gate.id}")).json()
     assert shown["waits_for"] == "1 × approver"
     assert [each["delegate"] for each in shown["delegations"]] == ["dora"]
+
+
+async def test_whoever_is_disabled_votes_by_no_delegation_either(world: World, gate: Gate) -> None:
+    token = token_of((await link(gate)).json()["url"])
+    await take(gate)
+    async with world.asks("admin") as admin, world.asks(None) as nobody:
+        try:
+            assert (await admin.patch("/users/anna", json={"disabled": True})).status_code == 200
+            refused = await nobody.post("/votes", data={"token": token})
+            assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        finally:
+            await admin.patch("/users/anna", json={"disabled": False})
+        assert [name for name, _ in await world.signals(gate.id)] == ["delegate"]
+        assert (await nobody.post("/votes", data={"token": token})).status_code == 202
+
+
+async def test_a_link_of_a_suspended_tenant_does_not_count(world: World, gate: Gate) -> None:
+    token = token_of((await link(gate)).json()["url"])
+    await take(gate)
+
+    async def become(state: TenantState) -> None:
+        async with world.services.database.transaction(TENANT) as session:
+            await tenants.move_to(session, TENANT, state, actor="root")
+
+    await become(TenantState.SUSPENDED)
+    try:
+        async with world.asks(None) as nobody:
+            shown = await nobody.get("/votes", params={"token": token})
+            cast = await nobody.post("/votes", data={"token": token})
+    finally:
+        await become(TenantState.ACTIVE)
+    assert [each.json()["code"] for each in (shown, cast)] == ["tenant-suspended"] * 2
+    assert [name for name, _ in await world.signals(gate.id)] == ["delegate"]
+
+
+async def test_a_key_casts_a_delegated_vote_only_with_the_scope_for_votes(world: World, gate: Gate) -> None:
+    order = {"on_behalf_of": "anna", "decision": "approve"}
+    async with world.asks("admin") as admin, world.asks("anna") as anna:
+        assert (await anna.post(f"/approvals/{gate.id}/delegations", json={"to": "admin"})).status_code == 202
+        await take(gate)
+        made = [
+            await admin.post("/auth/keys", json={"name": f"{gate.deployment}-{scopes[-1]}", "scopes": scopes})
+            for scopes in (["read"], ["read", "approve"])
+        ]
+        answers = []
+        for key in made:
+            admin.headers["Authorization"] = f"Bearer {key.json()['key']}"
+            answers.append(await admin.post(f"/approvals/{gate.id}/delegated", json=order))
+    assert [each.status_code for each in answers] == [403, 202]
+    assert "scopes" in answers[0].json()["detail"]
 
 
 REQUEST = {
