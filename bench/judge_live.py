@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.demo import build
-from cli.stack import start_detached
+from cli.supervisor import start_detached
 from domain.analysis import Outcome
 from domain.deployment import Phase
 from domain.names import analysis_id

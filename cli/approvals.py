@@ -5,16 +5,18 @@ import shutil
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.client import ApiClient
 from cli.errors import CommandFailed
 from cli.session import AsJson, connect, console, moment, show_json, show_table
 from domain.gate_rule import SubjectKind
 from domain.names import approval_id
 from domain.vote import Decision
+
+if TYPE_CHECKING:  # httpx is not loaded before somebody is asked
+    from cli.client import ApiClient
 
 GateOrDeployment = Annotated[str, typer.Argument(metavar="ID", help="A deployment's id or an approval's id.")]
 GateName = Annotated[str | None, typer.Option("--gate", help="Which gate, when several wait.")]
@@ -175,7 +177,7 @@ def _vote(context: typer.Context, cast: Vote, subject: str, gate: str | None, *,
     console.print(f"{decision} sent to {approval}")
 
 
-def find_approval(client: ApiClient, subject: str, gate: str | None) -> str:
+def find_approval(client: "ApiClient", subject: str, gate: str | None) -> str:
     """The approval that is meant: named itself, or the waiting gate of a deployment.
 
     Raises:

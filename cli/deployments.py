@@ -3,13 +3,12 @@
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from cli.client import ApiClient
 from cli.errors import CommandFailed
 from cli.plans import compared, show_difference, show_plan
 from cli.session import AsJson, Reason, connect, console, errors, moment, show_json, show_table
@@ -18,6 +17,9 @@ from domain.arrival import Arrival
 from domain.command import CommandName
 from domain.deployment import Phase
 from domain.strategy import Strategy
+
+if TYPE_CHECKING:  # httpx is not loaded before somebody is asked
+    from cli.client import ApiClient
 
 NAMED_STRATEGIES = ("blue-green", "canary", "direct", "rolling")
 
@@ -277,7 +279,7 @@ def _send(
     console.print(f"{command} of {deployment} is on its way; follow it with: hotswap watch {followed}")
 
 
-def watched(client: ApiClient, deployment: str, *, live: bool, as_json: bool, seconds: float | None) -> int:
+def watched(client: "ApiClient", deployment: str, *, live: bool, as_json: bool, seconds: float | None) -> int:
     """Show a deployment to its end; its exit code, or 130 when the watching is broken off."""
     try:
         return watch(client, deployment, live=live, as_json=as_json, seconds=seconds)

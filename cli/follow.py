@@ -9,18 +9,20 @@ import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tenacity import RetryError, Retrying, retry_if_exception_type, wait_exponential
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
-from cli.client import ApiClient
 from cli.errors import Refused, Unreachable
 from cli.sse import ServerEvent
 from domain.base import Frozen
 from domain.deployment import Phase
 from domain.promotion import PromotionPhase
+
+if TYPE_CHECKING:  # httpx is not loaded before somebody is asked
+    from cli.client import ApiClient
 
 AUTHORIZATION_ENDED = "authorization.ended"
 REDRAW_GAP = 0.2  # seconds: never more often, however many events come
@@ -52,7 +54,7 @@ class Update(Frozen):
 class EventStream:
     """Reads one deployment's events in a thread of its own, reconnecting for as long as it is open."""
 
-    def __init__(self, client: ApiClient, path: str) -> None:
+    def __init__(self, client: "ApiClient", path: str) -> None:
         self._client = client
         self._path = path
         self._events: queue.SimpleQueue[ServerEvent] = queue.SimpleQueue()
@@ -111,7 +113,7 @@ class EventStream:
 
 
 def follow(
-    client: ApiClient, subject: str, *, seconds: float | None, tick: float, kind: str = "deployments"
+    client: "ApiClient", subject: str, *, seconds: float | None, tick: float, kind: str = "deployments"
 ) -> Iterator[Update]:
     """Updates of a deployment, or of something else that has phases and events, the last one with its end.
 
@@ -148,7 +150,7 @@ def follow(
             yield update.model_copy(update={"events": tuple(late)})
 
 
-def _look(client: ApiClient, path: str, before: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+def _look(client: "ApiClient", path: str, before: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     try:
         return client.get(path), None
     except Unreachable as error:

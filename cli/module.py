@@ -9,9 +9,6 @@ import typer
 from bundles.archive import inspect as inspect_bundle
 from bundles.archive import pack as pack_bundle
 from bundles.manifest import parse_manifest, read_manifest
-from bundles.signature import TrustStore
-from bundles.signature import sign as sign_bundle
-from bundles.signature import verify as verify_bundle
 from cli.errors import CommandFailed
 from cli.session import AsJson, console, show_json
 from cli.skeleton import skeleton
@@ -90,6 +87,8 @@ def sign(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: FILE.p7s.")] = None,
 ) -> None:
     """Sign a bundle: a detached CMS signature that openssl cms verifies too."""
+    from bundles.signature import sign as sign_bundle  # noqa: PLC0415 - no other command needs cryptography
+
     inspect_bundle(bundle)  # nobody should sign what every receiver will refuse
     signature = sign_bundle(
         bundle,
@@ -115,6 +114,9 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check a bundle as the control plane and the nodes will: signature, archive, manifest."""
+    from bundles.signature import TrustStore  # noqa: PLC0415 - as above
+    from bundles.signature import verify as verify_bundle  # noqa: PLC0415
+
     detached = signature or signature_beside(bundle)
     if not detached.exists():
         raise CommandFailed(f"no signature at {detached}: the bundle is unsigned", field="signature")

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cli.client import ApiClient
 from cli.context import DEFAULT_PROFILE, Profile, Target, save_profile
-from cli.session import AsJson, connect, console, moment, show_json, show_table, token_cache
+from cli.session import AsJson, client_of, connect, console, moment, show_json, show_table
 from domain.roles import Role
 
 PasswordStdin = Annotated[
@@ -41,7 +40,7 @@ def login(
     """
     password = read_password() if password_stdin else typer.prompt("Password", hide_input=True)
     address = url.rstrip("/")
-    with ApiClient(Target(url=address, source="login"), cache=token_cache()) as client:
+    with client_of(Target(url=address, source="login")) as client:
         session = client.open_session(user, password, tenant=tenant)
         if session.get("must_change"):
             prompt = "New password (the one that you were given must be changed)"

@@ -4,16 +4,18 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from cli.client import ApiClient
 from cli.errors import CommandFailed
 from cli.session import console, show_table
 from cli.view import duration
 from domain.difference import Difference, difference
 from domain.plan import Plan
+
+if TYPE_CHECKING:  # httpx is not loaded before somebody is asked
+    from cli.client import ApiClient
 
 NAMED_NODES = 8  # a wave of more nodes is shown by its first
 SHOWN_CHANGES = 50
@@ -52,7 +54,7 @@ def show_difference(found: Difference) -> None:
         console.print(f"and {len(lines) - SHOWN_CHANGES} more: see --json", highlight=False)
 
 
-def compared(client: ApiClient, other: str, plan: dict[str, Any]) -> Difference:
+def compared(client: "ApiClient", other: str, plan: dict[str, Any]) -> Difference:
     """From the plan of a deployment, or in a file that `hotswap plan --json` wrote, to this one.
 
     Raises:

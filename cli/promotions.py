@@ -2,17 +2,19 @@
 
 import uuid
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.client import ApiClient
 from cli.errors import CommandFailed
 from cli.promotion_view import promotion_headline, render_promotion
 from cli.session import AsJson, Reason, connect, console, errors, moment, show_json, show_table
 from cli.watching import Frames, Picture, Timeout, Watch, watch
 from domain.command import CommandName
 from domain.promotion import OnFailure, PromotionPhase
+
+if TYPE_CHECKING:  # httpx is not loaded before somebody is asked
+    from cli.client import ApiClient
 
 PICTURE = Picture(kind="promotions", headline=promotion_headline, render=render_promotion)
 
@@ -143,7 +145,7 @@ def _order(command: CommandName) -> Callable[..., None]:
     return order
 
 
-def _watched(client: ApiClient, promotion: str, *, live: bool, as_json: bool, seconds: float | None) -> int:
+def _watched(client: "ApiClient", promotion: str, *, live: bool, as_json: bool, seconds: float | None) -> int:
     try:
         return watch(client, promotion, picture=PICTURE, live=live, as_json=as_json, seconds=seconds)
     except KeyboardInterrupt:

@@ -5,15 +5,17 @@ import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.client import ApiClient
-from cli.context import Choice, find_target
+from cli.context import Choice, Target, find_target
+
+if TYPE_CHECKING:  # httpx is not loaded before somebody is asked
+    from cli.client import ApiClient
 
 WIDEST = 10_000  # columns; wider than any table
 
@@ -24,12 +26,20 @@ console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def connect(context: typer.Context) -> ApiClient:
+def connect(context: typer.Context) -> "ApiClient":
     """The client of the control plane that the command line, the environment or a saved profile names."""
     choice = context.find_root().obj
-    target = find_target(
-        choice if isinstance(choice, Choice) else Choice(), environment=os.environ, directory=Path.cwd()
+    return client_of(
+        find_target(
+            choice if isinstance(choice, Choice) else Choice(), environment=os.environ, directory=Path.cwd()
+        )
     )
+
+
+def client_of(target: Target) -> "ApiClient":
+    """The client of one control plane."""
+    from cli.client import ApiClient  # noqa: PLC0415 - see above
+
     return ApiClient(target, cache=token_cache())
 
 

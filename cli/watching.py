@@ -5,19 +5,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from cli.client import ApiClient
 from cli.follow import Update, follow
 from cli.frame import Frame
 from cli.session import console
 from cli.sse import ServerEvent
 from cli.view import headline, render
 from domain.events import EventKind
+
+if TYPE_CHECKING:  # httpx is not loaded before somebody is asked
+    from cli.client import ApiClient
 
 STILL_UNDER_WAY = 4  # the exit code of domain.deployment.exit_code for what has not ended
 PHASES = (EventKind.PHASE, EventKind.PROMOTION_PHASE)
@@ -52,7 +54,7 @@ DEPLOYMENT = Picture(
 
 
 def watch(
-    client: ApiClient,
+    client: "ApiClient",
     subject: str,
     *,
     live: bool,

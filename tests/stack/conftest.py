@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.stack import start_detached
+from cli.supervisor import start_detached
 from runtime.embedded.stack import end, open_directory
 from tests.stack.running import RunningStack, choose_ports
 
