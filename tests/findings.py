@@ -67,6 +67,8 @@ STATEMENTS: Final = {
     "N10": "Secrets come from files, the environment or Vault; keys rotate under load and lose no request.",
     "N11": "Every alert has a test in which it fires and clears.",
     "N13": "Every alert names the part of the operations page that says what to do.",
+    "N15": "Three API processes are one: keys rotate, limits count, sessions end, streams go on and repeats "
+    "are known at all of them, without a setting; what a further process gains is in docs/benchmarks.md.",
     "N16": "Logs are JSON; one id finds a rollout in all of them, and no secret is in any.",
     "X1": "Whatever is sent, no answer is a server error, and each is one that the API document describes.",
     "X2": "A real rollout leaves traces, numbers and events; dashboards ask for what exists.",

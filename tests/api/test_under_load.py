@@ -3,19 +3,13 @@
 import asyncio
 import itertools
 import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import select
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from api.application import create_app
 from api.identity import Caller, Standings
@@ -25,11 +19,10 @@ from store.database import Database
 from store.limits import LimitCounters
 from store.tables import DeploymentRow, EnvironmentRow, NodeRow, TenantRow, UserRow
 from tests.api.conftest import TENANT, World
-from tests.api.test_server import environment
+from tests.api.serving import PATIENCE, serving
 from tests.conftest import free_port
 
 AT_ONCE = 200
-PATIENCE = 30.0
 READS = ("/deployments", "/nodes", "/nodes/silent-1", "/clusters", "/clusters/production", "/tenant")
 
 
@@ -98,38 +91,6 @@ async def test_ended_under_load_it_has_reported_no_success_without_a_row(
     assert set(answered.values()) <= {200, 503}
     assert {name for name, status in answered.items() if status == 200} <= kept
     assert not kept & {name for name, status in answered.items() if status == 503}
-
-
-@asynccontextmanager
-async def serving(
-    world: World, directory: Path, **options: Any
-) -> AsyncIterator[tuple[subprocess.Popen[bytes], httpx.AsyncClient]]:
-    """An API process of the test's own, and an admin's client of it."""
-    port = free_port()
-    with (directory / "api.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "api"],
-            env=environment(world.services.settings, api_port=port),
-            stdout=log,
-            stderr=log,
-        )
-    patiently = AsyncRetrying(
-        stop=stop_after_delay(PATIENCE),
-        wait=wait_fixed(0.1),
-        retry=retry_if_exception_type(httpx.HTTPError),
-        reraise=True,
-    )
-    url = f"http://127.0.0.1:{port}"
-    headers = {"Authorization": f"Bearer {world.token('admin')}"}
-    try:
-        async with httpx.AsyncClient(
-            base_url=f"{url}/api/v1", headers=headers, timeout=60, **options
-        ) as client:
-            await patiently(client.get, f"{url}/readyz")
-            yield process, client
-    finally:
-        if process.poll() is None:
-            process.kill()
 
 
 @pytest.mark.races_long
