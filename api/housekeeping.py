@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from store import idempotency, sessions
+from store.bundles import BundleDirectory
 from store.database import Database
 from store.limits import LimitCounters
 
@@ -18,14 +19,17 @@ EVERY: Final = 60.0  # seconds
 BATCH: Final = 5000
 SESSIONS_STAY: Final = timedelta(days=1)  # beyond their end, so that a late refresh is told the truth
 
+UPLOADS_STAY: Final = 86400.0  # seconds; none takes as long
 
-async def tidy(database: Database, counters: LimitCounters) -> None:
+
+async def tidy(database: Database, counters: LimitCounters, bundles: BundleDirectory) -> None:
     """For ever, every minute."""
     while True:
         await asyncio.sleep(EVERY)
         try:
             await tidy_once(database, counters)
-        except (DBAPIError, PoolTimeout) as error:
+            await asyncio.to_thread(bundles.sweep, older_than=UPLOADS_STAY)
+        except (DBAPIError, PoolTimeout, OSError) as error:
             _log.warning("nothing is tidied: %s", error)
 
 

@@ -21,7 +21,7 @@ from api.views.fleet import ReleaseView
 from bundles.archive import Limits, inspect
 from bundles.signature import Signer, verify
 from bundles.trust import TrustStore
-from domain.audit import AuditCategory
+from domain.audit import AuditCategory, AuditNote
 from domain.errors import BundleTooLarge, InvalidInput, NotFound
 from domain.manifest import Manifest
 from domain.names import ModuleName
@@ -80,32 +80,35 @@ async def push(request: Request, caller: Pusher, hands: Hands, response: Respons
             roots = await tenants.trust_of(session, caller.tenant)
         manifest, ref, signer = await asyncio.to_thread(_check, hands, upload, signed, roots)
         await _refuse_other_bytes(hands, caller, ref)
-        await asyncio.to_thread(hands.bundles.put, upload)
+        digest = await asyncio.to_thread(hands.bundles.seal, upload)
+        async with hands.database.transaction(caller.tenant) as session:
+            fresh = await releases.insert(
+                session,
+                caller.tenant,
+                ref=ref,
+                kind=manifest.kind,
+                manifest=manifest,
+                signature=signed,
+                signer=signer.subject,
+                size=size,
+                pushed_by=caller.username,
+            )
+            stored = await releases.get(session, caller.tenant, ref.module, ref.version)
+            if fresh:
+                audit.note(session, _pushed(caller, ref, signer, size))
+            # Within the transaction: what the quota refuses leaves no file behind.
+            await asyncio.to_thread(hands.bundles.keep, upload, digest)
     finally:
         await asyncio.to_thread(upload.unlink, missing_ok=True)
-    async with hands.database.transaction(caller.tenant) as session:
-        fresh = await releases.insert(
-            session,
-            caller.tenant,
-            ref=ref,
-            kind=manifest.kind,
-            manifest=manifest,
-            signature=signed,
-            signer=signer.subject,
-            size=size,
-            pushed_by=caller.username,
-        )
-        stored = await releases.get(session, caller.tenant, ref.module, ref.version)
-        if fresh:
-            after = {"digest": ref.digest, "signer": signer.subject, "size": size}
-            name = f"{ref.module}@{ref.version}"
-            audit.note(
-                session,
-                done(caller, "release.pushed", AuditCategory.RELEASE, "release", name, after=after),
-            )
     if not fresh:
         response.status_code = HTTPStatus.OK
     return ReleaseView.of(stored)
+
+
+def _pushed(caller: Caller, ref: ReleaseRef, signer: Signer, size: int) -> AuditNote:
+    after = {"digest": ref.digest, "signer": signer.subject, "size": size}
+    name = f"{ref.module}@{ref.version}"
+    return done(caller, "release.pushed", AuditCategory.RELEASE, "release", name, after=after)
 
 
 @asynccontextmanager

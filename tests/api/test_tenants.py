@@ -181,6 +181,16 @@ async def test_quota_counts_at_the_api(platform: World) -> None:
     await client.aclose()
 
 
+async def test_what_the_quota_refuses_leaves_no_file_behind(platform: World) -> None:
+    bundles = platform.services.settings.bundle_directory
+    client = await made(platform, "full", tier="custom", quota={"storage_bytes": 1})
+    before = sorted(path for path in bundles.rglob("*") if path.is_file())
+    refused = await client.post("/modules", files=form(platform.releases.files("1.0.0", module="too-much")))
+    assert (refused.status_code, refused.json()["code"]) == (409, "quota-exceeded")
+    assert sorted(path for path in bundles.rglob("*") if path.is_file()) == before
+    await client.aclose()
+
+
 async def test_a_tenants_own_requests_per_minute(platform: World) -> None:
     client = await made(platform, "calm", tier="custom", quota={"requests_per_minute": 20})
     answers = [(await client.get("/nodes")).status_code for _ in range(25)]

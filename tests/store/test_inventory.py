@@ -1,3 +1,5 @@
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -119,11 +121,24 @@ def test_bundles_are_kept_by_content(tmp_path: Path) -> None:
     kept = BundleDirectory(tmp_path / "bundles")
     upload = kept.scratch()
     upload.write_bytes(b"bundle")
-    digest = kept.put(upload)
+    digest = kept.seal(upload)
+    kept.keep(upload, digest)
     assert kept.require(digest).read_bytes() == b"bundle"
     assert not upload.exists()
     again = kept.scratch()
     again.write_bytes(b"bundle")
-    assert kept.put(again) == digest
+    assert kept.seal(again) == digest
+    kept.keep(again, digest)
     with pytest.raises(NotFound):
         kept.require("0" * 64)
+
+
+def test_uploads_that_were_cut_off_are_swept_and_none_under_way(tmp_path: Path) -> None:
+    kept = BundleDirectory(tmp_path)
+    cut_off, under_way = kept.scratch(), kept.scratch()
+    for each in (cut_off, under_way):
+        each.write_bytes(b"half")
+    long_ago = time.time() - 1000
+    os.utime(cut_off, (long_ago, long_ago))
+    assert kept.sweep(older_than=900) == 1
+    assert (cut_off.exists(), under_way.exists()) == (False, True)
