@@ -9,6 +9,7 @@ import uvicorn
 
 from api import promotions, tenancy
 from api.application import create_app
+from api.connections import ImpatientProtocol
 from api.housekeeping import tidy
 from api.lanes import keep
 from api.services import open_services
@@ -39,7 +40,7 @@ async def serve(configuration: ApiSettings) -> None:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                http="h11",  # bounds the headers of a request
+                http=ImpatientProtocol,  # h11 bounds the headers of a request
                 h11_max_incomplete_event_size=MAX_HEADER_BYTES,
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             )
@@ -48,7 +49,7 @@ async def serve(configuration: ApiSettings) -> None:
             asyncio.create_task(keep(services.temporal, services.database)),
             asyncio.create_task(tenancy.keep(services.temporal, services.database)),
             asyncio.create_task(promotions.keep(services.temporal, services.database)),
-            asyncio.create_task(tidy(services.database, services.counters)),
+            asyncio.create_task(tidy(services.database, services.counters, services.bundles)),
         ]
         try:
             await server.serve()

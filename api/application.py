@@ -42,7 +42,9 @@ from api.routes import (
     tenants,
     vote_links,
 )
+from api.routes.health import Lately
 from api.services import Services
+from api.streams import Streams
 from runtime.settings import Profile
 
 MAX_BODY_BYTES = 1 << 20  # of anything but a bundle
@@ -94,7 +96,9 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.metrics = Metrics()
     app.state.standings = Standings()
+    app.state.lately = Lately()
     app.state.limits = Limits(services.counters, services.settings)
+    app.state.streams = Streams(services.settings.streams_of_person, services.settings.streams_of_tenant)
     problems.install(app)
     policies.declare(room.router for room in (*ROOMS, *OUTSIDE))
     for room in ROOMS:

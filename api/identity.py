@@ -5,7 +5,9 @@ every STANDING_SECONDS per token and process; what is revoked is refused at once
 the other replicas.
 """
 
+import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from cachetools import TTLCache
@@ -13,16 +15,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.services import Services
 from domain.base import Frozen
-from domain.errors import Forbidden
+from domain.errors import Forbidden, Unauthenticated
 from domain.identity import TokenRevoked
 from domain.names import TenantId, Username
 from domain.permissions import NEVER_BY_KEY, Permission, may
 from domain.roles import Role
+from runtime.oidc import External
 from store import api_keys, sessions, tenants
 from store.api_keys import KeyText
 
 STANDING_SECONDS: Final = 5.0
 STANDINGS_KEPT: Final = 20_000
+KEYS_AT_ONCE: Final = 4
 
 
 class Caller(Frozen):
@@ -58,10 +62,13 @@ class Standings:
 
     def __init__(self, seconds: float = STANDING_SECONDS) -> None:
         self._callers: TTLCache[str, Caller] = TTLCache(maxsize=STANDINGS_KEPT, ttl=seconds)
+        self._refused: TTLCache[str, Unauthenticated | Forbidden] = TTLCache(STANDINGS_KEPT, ttl=seconds)
+        self._keys = asyncio.Semaphore(KEYS_AT_ONCE)
 
     def forget(self) -> None:
         """Ask again about everybody: something was revoked or changed here."""
         self._callers.clear()
+        self._refused.clear()
 
     async def caller(self, hands: Services, token: str) -> Caller:
         """Who is asking.
@@ -72,37 +79,43 @@ class Standings:
         """
         if token.startswith(api_keys.PREFIX):
             digest = hashlib.sha256(token.encode()).hexdigest()
-            return self._callers.get(digest) or self._keep(digest, await _by_key(hands, token))
+            return await self._find(digest, lambda: self._by_key(hands, token))
         if hands.issuer is not None and hands.issuer.issued(token):
-            return await self._external(hands, token)
+            said = await hands.issuer.read(token)
+            name = f"{said.tenant}/{said.subject}/{said.role}@issuer"
+            return await self._find(name, lambda: _external(hands, said))
         claims = hands.reader.user(token)
         name = f"{claims.tenant}/{claims.subject}/{claims.sid}"
-        return self._callers.get(name) or self._keep(
-            name, await _by_session(hands, claims.tenant, claims.subject, claims.sid)
-        )
+        return await self._find(name, lambda: _by_session(hands, claims.tenant, claims.subject, claims.sid))
 
-    async def _external(self, hands: Services, token: str) -> Caller:
-        if hands.issuer is None:
-            raise TokenRevoked("external tokens do not count here")
-        said = await hands.issuer.read(token)
-        name = f"{said.tenant}/{said.subject}/{said.role}@issuer"
+    async def _by_key(self, hands: Services, token: str) -> Caller:
+        """A few at once: anybody can make keys up, and all of them may not take more of the database."""
+        async with self._keys:
+            return await _by_key(hands, token)
+
+    async def _find(self, name: str, ask: Callable[[], Awaitable[Caller]]) -> Caller:
+        """Who has this name: as found lately, or asked for; a refusal is remembered for as long."""
         known = self._callers.get(name)
         if known is not None:
             return known
-        async with hands.database.transaction(said.tenant) as session:
-            rate = await _rate(session, said.tenant)
-            ours = await sessions.standing(session, said.tenant, said.subject, None)
-        if ours is not None:
-            raise Forbidden(
-                f"{said.subject} is the name of a person of ours: the issuer may not speak for it"
-            )
-        return self._keep(
-            name, Caller(tenant=said.tenant, username=said.subject, role=said.role, requests_per_minute=rate)
-        )
+        refusal = self._refused.get(name)
+        if refusal is not None:
+            raise refusal.with_traceback(None)
+        try:
+            found = self._callers[name] = await ask()
+        except (Unauthenticated, Forbidden) as error:
+            self._refused[name] = error
+            raise
+        return found
 
-    def _keep(self, name: str, caller: Caller) -> Caller:
-        self._callers[name] = caller
-        return caller
+
+async def _external(hands: Services, said: External) -> Caller:
+    async with hands.database.transaction(said.tenant) as session:
+        rate = await _rate(session, said.tenant)
+        ours = await sessions.standing(session, said.tenant, said.subject, None)
+    if ours is not None:
+        raise Forbidden(f"{said.subject} is the name of a person of ours: the issuer may not speak for it")
+    return Caller(tenant=said.tenant, username=said.subject, role=said.role, requests_per_minute=rate)
 
 
 async def _rate(session: AsyncSession, tenant: str) -> int | None:

@@ -46,6 +46,12 @@ class LimitSettings(BaseSettings):
     limit_reads: Rate = Field(default="600/minute", description="GETs per person and route.")
     limit_writes: Rate = Field(default="120/minute", description="Other requests per person and route.")
     limit_tenant: Rate = Field(default="6000/minute", description="Requests per tenant, all routes together.")
+    streams_of_person: Annotated[int, Field(ge=1)] = Field(
+        default=20, description="Streams of events that a person has open at once, per process of the API."
+    )
+    streams_of_tenant: Annotated[int, Field(ge=1)] = Field(
+        default=200, description="The same of all people of a tenant together."
+    )
     trusted_proxies: Annotated[list[str], AfterValidator(_networks)] = Field(
         default=[],
         description="Networks (JSON list) whose X-Forwarded-For and X-Forwarded-Proto are believed; none.",

@@ -39,7 +39,7 @@ class BundleDirectory:
         _sync_directory(target.parent)
 
     def sweep(self, *, older_than: float) -> int:
-        """Delete uploads that nobody has written to for so many seconds: their process was killed. How many."""
+        """Delete uploads that nobody wrote to for so many seconds: their process was killed; how many."""
         oldest = time.time() - older_than
         left = [path for path in self._incoming.iterdir() if _written(path) < oldest]
         for path in left:

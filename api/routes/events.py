@@ -11,8 +11,9 @@ from fastapi import APIRouter, Header, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from api.access import Viewer, still_allowed
+from api.access import Caller, Viewer, still_allowed
 from api.services import Hands
+from api.streams import SEND_SECONDS, CountedStream
 from domain.errors import HotswapError, InvalidInput
 from store import deployments, events, promotions
 from store.database import Database
@@ -52,7 +53,7 @@ async def stream(
         return await events.after(session, tenant, deployment, cursor)
 
     source = _Source(hands.database, tenant, over, after)
-    return await _stream(source, request, last_event_id)
+    return await _stream(source, caller, request, last_event_id)
 
 
 @router.get("/promotions/{promotion}/events", response_class=EventSourceResponse, responses=_STREAM)
@@ -72,7 +73,7 @@ async def stream_promotion(
         return await events.of_promotion_after(session, tenant, promotion, cursor)
 
     source = _Source(hands.database, tenant, over, after)
-    return await _stream(source, request, last_event_id)
+    return await _stream(source, caller, request, last_event_id)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class _Source:
     after: After
 
 
-async def _stream(source: _Source, request: Request, last_event_id: str | None) -> Response:
+async def _stream(source: _Source, caller: Caller, request: Request, last_event_id: str | None) -> Response:
     cursor = _cursor(last_event_id)
     async with source.database.transaction(source.tenant) as session:
         ended = await source.over(session)
@@ -93,7 +94,11 @@ async def _stream(source: _Source, request: Request, last_event_id: str | None) 
     if ended and not waiting and last_event_id is not None:
         return Response(status_code=HTTPStatus.NO_CONTENT)  # tells a browser not to come back
     watched = _while_allowed(_follow(source, cursor), request)
-    return EventSourceResponse(watched, ping=KEEP_ALIVE, headers={"Cache-Control": "no-store"})
+    stream = CountedStream(
+        watched, ping=KEEP_ALIVE, headers={"Cache-Control": "no-store"}, send_timeout=SEND_SECONDS
+    )
+    stream.count(request.app.state.streams, caller)
+    return stream
 
 
 async def _while_allowed(

@@ -1,10 +1,12 @@
 """Alive, ready, and how it goes: for supervisors and monitoring. No signing in."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final, TypeVar
 
+from cachetools import TTLCache
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import text
@@ -16,10 +18,29 @@ from api.metrics import Metrics
 from api.services import Hands, Services
 from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from store import counts
+from store.counts import Counts
+
+Found = TypeVar("Found")
 
 router = APIRouter(tags=["operations"], dependencies=[OPEN])
 
 PATIENCE: Final = 2.0  # seconds that a dependency has to answer
+
+
+class Lately:
+    """What was found a moment ago, for who asks again: nobody has to sign in to ask, as often as he likes."""
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self._found: TTLCache[str, Any] = TTLCache(maxsize=8, ttl=seconds)
+        self._lock = asyncio.Lock()
+
+    async def get(self, name: str, ask: Callable[[], Awaitable[Found]]) -> Found:
+        """What `ask` finds, or has found less than `seconds` ago; of many at once one asks."""
+        async with self._lock:
+            if name not in self._found:
+                self._found[name] = await ask()
+            found: Found = self._found[name]
+            return found
 
 
 @router.get("/healthz")
@@ -29,9 +50,10 @@ async def alive() -> dict[str, str]:
 
 
 @router.get("/readyz", responses={HTTPStatus.SERVICE_UNAVAILABLE: {"description": "Something is away."}})
-async def ready(hands: Hands, response: Response) -> dict[str, bool]:
-    """Whether the database and Temporal answer, asked now."""
-    database, temporal = await asyncio.gather(_database_answers(hands), _temporal_answers(hands))
+async def ready(request: Request, hands: Hands, response: Response) -> dict[str, bool]:
+    """Whether the database and Temporal answer, asked within the last second."""
+    lately: Lately = request.app.state.lately
+    database, temporal = await lately.get("ready", lambda: _both_answer(hands))
     if not (database and temporal):
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return {"database": database, "temporal": temporal}
@@ -41,9 +63,18 @@ async def ready(hands: Hands, response: Response) -> dict[str, bool]:
 async def metrics(request: Request, hands: Hands) -> Response:
     """Prometheus text."""
     collected: Metrics = request.app.state.metrics
-    async with hands.database.system() as session:
-        numbers = await counts.count(session, silent_after=HEARTBEAT_SECONDS * MISSED_HEARTBEATS)
+    lately: Lately = request.app.state.lately
+    numbers = await lately.get("numbers", lambda: _counted(hands))
     return Response(collected.text(numbers), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _both_answer(hands: Services) -> tuple[bool, bool]:
+    return await asyncio.gather(_database_answers(hands), _temporal_answers(hands))
+
+
+async def _counted(hands: Services) -> Counts:
+    async with hands.database.system() as session:
+        return await counts.count(session, silent_after=HEARTBEAT_SECONDS * MISSED_HEARTBEATS)
 
 
 async def _database_answers(hands: Services) -> bool:
