@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from cli.deployments import DeploymentId
-from cli.errors import CommandFailed
+from cli.errors import CommandFailed, why
 from cli.plans import show_difference
 from cli.session import AsJson, Reason, connect, console, moment, show_json, show_table
 from domain.amendment import Changes
@@ -96,7 +96,7 @@ def _read(path: Path | None) -> dict[str, Any]:
     try:
         content = Changes.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, ValidationError) as error:
-        raise CommandFailed(f"{str(path)!r} is no file of changes: {error}", field="changes") from error
+        raise CommandFailed(f"{str(path)!r} is no file of changes: {why(error)}", field="changes") from error
     return content.model_dump(mode="json", exclude_unset=True)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints, ValidationError
 
-from cli.errors import CommandFailed, NotSignedIn
+from cli.errors import CommandFailed, NotSignedIn, why
 from domain.base import Frozen
 from runtime import files
 
@@ -140,4 +140,6 @@ def _read(path: Path) -> Profile:
     try:
         return Profile.model_validate_json(path.read_text())
     except (OSError, ValidationError) as error:
-        raise CommandFailed(f"{path} cannot be read: {error}; sign in again with 'hotswap login'") from error
+        raise CommandFailed(
+            f"{path} cannot be read: {why(error)}; sign in again with 'hotswap login'"
+        ) from error

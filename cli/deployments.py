@@ -9,7 +9,7 @@ import typer
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from cli.errors import CommandFailed
+from cli.errors import CommandFailed, why
 from cli.plans import compared, show_difference, show_plan
 from cli.session import AsJson, Reason, connect, console, errors, moment, show_json, show_table
 from cli.watching import Frames, Timeout, Watch, watch
@@ -146,7 +146,7 @@ def read_strategy(chosen: str | None) -> str | dict[str, Any] | None:
     except (OSError, yaml.YAMLError, ValidationError) as error:
         known = ", ".join(NAMED_STRATEGIES)
         raise CommandFailed(
-            f"{chosen!r} is neither {known} nor a strategy file: {error}", field="strategy"
+            f"{chosen!r} is neither {known} nor a strategy file: {why(error)}", field="strategy"
         ) from error
     return strategy.model_dump(mode="json", exclude_unset=True)
 

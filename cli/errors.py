@@ -1,5 +1,8 @@
 """What a command says when it cannot do its work: one line, exit code 1."""
 
+from pydantic import ValidationError
+
+from domain.base import in_words
 from domain.errors import HotswapError
 
 
@@ -48,3 +51,12 @@ def sentence(error: HotswapError) -> str:
         trace = f", trace {error.trace}" if error.trace else ""
         return f"{error.message}{where} [{error.problem}, HTTP {error.status}{trace}]"
     return f"{error.message}{where}"
+
+
+def why(error: Exception) -> str:
+    """On one line, why a person's file cannot be used: not to be read, no YAML, or fields that are wrong."""
+    if isinstance(error, ValidationError):
+        return in_words(error)
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return " ".join(str(error).split())

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 import yaml
 
-from cli.errors import CommandFailed
+from cli.errors import CommandFailed, why
 from cli.report import show_verdict
 from cli.session import connect, console
 from domain.analysis import Outcome, Verdict
@@ -124,4 +124,4 @@ def read_document(path: Path) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise CommandFailed(f"{path} is neither JSON nor YAML: {error}") from error
+        raise CommandFailed(f"{path} is neither JSON nor YAML: {why(error)}") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from cli.errors import CommandFailed
+from cli.errors import CommandFailed, why
 from cli.session import console, show_table
 from cli.view import duration
 from domain.difference import Difference, difference
@@ -66,7 +66,7 @@ def compared(client: "ApiClient", other: str, plan: dict[str, Any]) -> Differenc
         before = document if document is not None else client.get(f"/deployments/{other}")
         return difference(Plan.model_validate(before.get("plan", before)), Plan.model_validate(plan))
     except (OSError, ValueError, AttributeError, ValidationError) as error:
-        raise CommandFailed(f"{other!r} has no plan to compare with: {error}", field="diff") from error
+        raise CommandFailed(f"{other!r} has no plan to compare with: {why(error)}", field="diff") from error
 
 
 def _rows(shown: dict[str, Any]) -> Iterator[tuple[object, ...]]:

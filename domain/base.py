@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, get_origin
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_jsonable_python
 
 
@@ -21,6 +21,13 @@ class Strict(BaseModel):
     """Immutable, and a field that nobody knows is an error naming it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def in_words(error: ValidationError) -> str:
+    """What is wrong, on one line: each field and why."""
+    found = ((".".join(map(str, each["loc"])), each["msg"]) for each in error.errors())
+    told = ((field, message.removeprefix("Value error, ")) for field, message in found)
+    return "; ".join(f"{field}: {message}" if field else message for field, message in told)
 
 
 def essence(value: Any) -> Any:

@@ -20,7 +20,7 @@ class Moved(Frozen):
 
 
 class Changed(Frozen):
-    """A field of the plan, by its path, with both values as JSON has them."""
+    """A field, by its path, with both values as JSON has them."""
 
     field: str
     before: Any
@@ -52,7 +52,17 @@ def difference(before: Plan, after: Plan) -> Difference:
         nodes=tuple(each for each in moved if each.before != each.after),
         steps_gone=gone,
         steps_new=new,
-        fields=tuple(_fields("", documents[0], documents[1])),
+        fields=changed_fields(documents[0], documents[1]),
+    )
+
+
+def changed_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Changed, ...]:
+    """The fields in which two JSON documents differ. A list is one field."""
+    old, new = dict(_flat("", before)), dict(_flat("", after))
+    return tuple(
+        Changed(field=field, before=old.get(field), after=new.get(field))
+        for field in dict.fromkeys((*old, *new))
+        if old.get(field) != new.get(field)
     )
 
 
@@ -71,13 +81,6 @@ def _steps(before: Plan, after: Plan) -> tuple[tuple[str, ...], tuple[str, ...]]
     gone = [line for tag, start, end, _, _ in changes if tag != "equal" for line in old[start:end]]
     fresh = [line for tag, _, _, start, end in changes if tag != "equal" for line in new[start:end]]
     return tuple(gone), tuple(fresh)
-
-
-def _fields(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Changed]:
-    old, new = dict(_flat(path, before)), dict(_flat(path, after))
-    for field in dict.fromkeys((*old, *new)):
-        if old.get(field) != new.get(field):
-            yield Changed(field=field, before=old.get(field), after=new.get(field))
 
 
 def _flat(path: str, document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

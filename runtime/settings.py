@@ -17,9 +17,10 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, FilePath, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, FilePath, ValidationError, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from domain.base import in_words
 from domain.errors import InvalidInput
 from domain.hook_settings import HookSettings
 from domain.provider_settings import ProviderSettings
@@ -196,13 +197,7 @@ class WorkerSettings(Settings):
         Raises:
             InvalidInput: the file is no YAML, or not of the documented form.
         """
-        if self.hooks_file is None:
-            return HookSettings()
-        try:
-            read = yaml.safe_load(self.hooks_file.read_text(encoding="utf-8"))
-            return HookSettings.model_validate(read or {})
-        except (yaml.YAMLError, ValidationError) as error:
-            raise InvalidInput(f"{self.hooks_file}: {error}", field="hooks_file") from error
+        return _content(self.hooks_file, HookSettings, "hooks_file")
 
     def providers(self) -> ProviderSettings:
         """What the providers file allows.
@@ -210,13 +205,22 @@ class WorkerSettings(Settings):
         Raises:
             InvalidInput: it is no YAML, or not of the documented form.
         """
-        if self.providers_file is None:
-            return ProviderSettings()
-        try:
-            read = yaml.safe_load(self.providers_file.read_text(encoding="utf-8"))
-            return ProviderSettings.model_validate(read or {})
-        except (yaml.YAMLError, ValidationError) as error:
-            raise InvalidInput(f"{self.providers_file}: {error}", field="providers_file") from error
+        return _content(self.providers_file, ProviderSettings, "providers_file")
+
+
+Content = TypeVar("Content", bound=BaseModel)
+
+
+def _content(path: Path | None, kind: type[Content], field: str) -> Content:
+    """What a YAML file says; what holds without a file."""
+    if path is None:
+        return kind()
+    try:
+        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"{path}: {error}", field=field) from error
+    except ValidationError as error:
+        raise InvalidInput(f"{path}: {in_words(error)}", field=field) from error
 
 
 ALL: Final = (ApiSettings, WorkerSettings)
