@@ -95,6 +95,9 @@ def plan_deployment(
     release: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The release to bring.")],
     environment: Annotated[str, typer.Option("--env", help="Where to.")],
     strategy: Annotated[str | None, typer.Option(help="As for `deploy`.")] = None,
+    hotfix: Annotated[
+        str | None, typer.Option(metavar="REASON", help="As for `deploy`: with the hotfix's own gate.")
+    ] = None,
     diff: Annotated[
         str | None,
         typer.Option(metavar="ID|FILE", help="What differs from a deployment's plan, or one kept by --json."),
@@ -106,8 +109,11 @@ def plan_deployment(
     For each wave: its nodes, the zones that they are of (and how many of a zone are left alone meanwhile),
     gates, steps, the time that earlier deployments took for such steps, and what is taken back if it fails.
     """
+    body = _request(release, environment, strategy, "")
+    if hotfix is not None:
+        body |= {"hotfix": True, "reason": hotfix}
     with connect(context) as client:
-        shown = client.post("/deployments/plan", _request(release, environment, strategy, ""))
+        shown = client.post("/deployments/plan", body)
         found = compared(client, diff, shown["plan"]) if diff is not None else None
     if as_json:
         show_json(shown if found is None else found.model_dump(mode="json"))

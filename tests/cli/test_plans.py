@@ -32,6 +32,12 @@ def server(server):
     return server
 
 
+def test_a_hotfix_is_planned_with_its_own_gate(server):
+    run(server, *PLAN, "--hotfix", "logins fail")
+    body = sent(server, "POST", "/deployments/plan")
+    assert (body["hotfix"], body["reason"]) == (True, "logins fail")
+
+
 def test_the_table_tells_waves_zones_gates_times_and_what_is_at_stake(server):
     text = run(server, *PLAN, "--strategy", "blue-green").output
     assert sent(server, "POST", "/deployments/plan")["strategy"] == "blue-green"
