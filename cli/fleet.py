@@ -1,10 +1,13 @@
 """Nodes, orders about single ones, and a lane that waits for an operator."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cli.errors import CommandFailed
 from cli.session import AsJson, connect, console, moment, show_json, show_table
+from runtime import files
 
 
 def register(app: typer.Typer) -> None:
@@ -12,6 +15,7 @@ def register(app: typer.Typer) -> None:
     app.command()(nodes)
     app.command()(resolve)
     app.command()(quarantine)
+    app.command("add-node")(add_node)
     app.command()(remove_node)
     app.command("release-node")(release_node)
 
@@ -68,6 +72,39 @@ def resolve(
 
 
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="The node's name.")]
+
+
+def add_node(
+    context: typer.Context,
+    *,
+    node: NodeArgument,
+    environment: Annotated[str, typer.Option("--env", help="Where it belongs.")],
+    address: Annotated[str, typer.Option(help="Its agent's URL: https://web-07.example.com:7701")],
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="zone=a, role=web …; may be repeated.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="Write the node's token there, for its owner only.")
+    ] = None,
+) -> None:
+    """Make a node known, or a known one anew: with this address, these labels and a new token."""
+    pairs = [each.partition("=") for each in label or ()]
+    if wrong := [name for name, equals, value in pairs if not (name and equals and value)]:
+        raise CommandFailed(f"{wrong[0]!r} is no label such as zone=a", field="label")
+    body = {
+        "name": node,
+        "environment": environment,
+        "address": address,
+        "labels": {name: value for name, _, value in pairs},
+    }
+    with connect(context) as client:
+        token = client.post("/nodes", body)["token"]
+    console.print(f"{node} belongs to {environment}. Its token, this once, for the agent's token_file:")
+    if token_file is None:
+        typer.echo(token)
+    else:
+        files.replace(token_file.absolute(), token.encode())
+        console.print(f"written to {token_file}", markup=False)
 
 
 def quarantine(

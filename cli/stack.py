@@ -42,13 +42,15 @@ def down(directory: Directory = DEFAULT_DIRECTORY) -> None:
     from runtime.embedded.stack import end, open_directory  # noqa: PLC0415 - as above
 
     if not directory.is_dir():
-        raise StartFailed(f"there is no stack in {directory}")
+        raise StartFailed(f"there is no stack in {directory}: run this where it is, or name it with --dir")
     found = asyncio.run(end(open_directory(directory)))
     console.print("stopped" if found else "nothing was running")
 
 
 def status(directory: Directory = DEFAULT_DIRECTORY, *, as_json: AsJson = False) -> None:
     """Show each part of the stack. Exit code 0 when it is ready, 1 otherwise."""
+    if not directory.is_dir():
+        raise StartFailed(f"there is no stack in {directory}: start one with 'hotswap up'")
     stack = StackDirectory(root=directory.absolute())
     state = load(stack.state)
     if as_json:

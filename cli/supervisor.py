@@ -25,7 +25,7 @@ def bring_up(path: Path, *, nodes: int | None, environment: str | None, detach: 
     """Serve the stack of a directory until Ctrl-C, or start a supervisor that does; say where it is.
 
     Raises:
-        AlreadyRunning: it is about to start or to stop.
+        AlreadyRunning: it is about to start or to stop, or runs with other nodes.
         StartFailed: it did not come up.
     """
     stack = open_directory(path)
@@ -33,7 +33,14 @@ def bring_up(path: Path, *, nodes: int | None, environment: str | None, detach: 
     if present.supervised and present.status is not StackStatus.READY:
         raise AlreadyRunning(f"the stack in {stack.root} is {present.status}")
     if present.supervised:
-        announce(stack, read_choices(stack))
+        chosen = read_choices(stack)
+        wanted = (chosen.nodes if nodes is None else nodes, environment or chosen.environment)
+        if wanted != (chosen.nodes, chosen.environment):
+            raise AlreadyRunning(
+                f"the stack in {stack.root} runs, with {chosen.nodes} nodes in {chosen.environment}: stop it"
+                " with 'hotswap down' before it can have others"
+            )
+        announce(stack, chosen)
         return
     if detach:
         announce(stack, start_detached(stack, nodes=nodes, environment=environment))

@@ -67,6 +67,7 @@ def write_settings(directory: StackDirectory, choices: Choices) -> None:
         "TLS_KEY": tls / "control-plane.key",
         "JWT_PRIVATE_KEY_FILE": keys.private,
         "JWT_PUBLIC_KEY_FILE": keys.public,
+        **{name: path for name, path in directory.own_files.items() if path.exists()},
     }
     lines = [f"HOTSWAP_{name}={_quoted(str(value))}\n" for name, value in settings.items()]
     files.replace(directory.settings, "".join(lines).encode())

@@ -36,6 +36,11 @@ class StackDirectory(Frozen):
         return self.root / "settings.env"
 
     @property
+    def own_files(self) -> dict[str, Path]:
+        """What a person may lay here for the worker, by its setting; read at the stack's start."""
+        return {"HOOKS_FILE": self.root / "hooks.yaml", "PROVIDERS_FILE": self.root / "providers.yaml"}
+
+    @property
     def admin_password(self) -> Path:
         """The generated password of the first admin."""
         return self.root / "admin-password"

@@ -77,3 +77,14 @@ def test_labels_spread_zones_and_roles():
     assert {(each["zone"], each["role"]) for each in labels} == {
         (z, r) for z in "abc" for r in ("edge", "core")
     }
+
+
+def test_what_a_person_lays_beside_it_goes_to_the_worker(made, monkeypatch, no_hotswap_environment):
+    directory, chosen = made
+    hooks = directory.root / "hooks.yaml"
+    hooks.write_text("networks: [127.0.0.0/8]\n")
+    bootstrap.write_settings(directory, chosen)
+    monkeypatch.setenv("HOTSWAP_SETTINGS_FILE", str(directory.settings))
+    settings = load(WorkerSettings)
+    assert settings.hooks_file == hooks
+    assert settings.providers_file is None

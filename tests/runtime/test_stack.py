@@ -120,7 +120,9 @@ def test_status_shows_every_part_running(stack):
 
 def test_a_second_up_finds_it_running(stack):
     before = stack.pids
-    assert "ready" in stack.up()
+    assert "ready" in stack.up("--nodes", "2")
+    other = stack.run("up", "--detach", "--nodes", "3")
+    assert (other.returncode, "hotswap down" in other.stderr) == (1, True)
     assert stack.pids == before
 
 
