@@ -33,7 +33,7 @@ from domain.providers import (
     filled,
 )
 from domain.windows import NodeWindow, reduce_samples
-from store import analyses, nodes
+from store import analyses, nodes, outages
 from store.database import Database
 
 External = PrometheusProvider | WebProvider | CommandProvider | PluginProvider
@@ -56,19 +56,26 @@ class ProviderMeasurements(Measurements):
     @activity.defn
     @override
     async def measure(self, order: MeasureOrder) -> Measured:
+        async with beating():
+            measured = await self._measured(order)
+            if bool(measured.outage) is not bool(order.outages):
+                async with self._database.transaction(order.analysis.tenant) as session:
+                    await outages.changed(session, order, measured.outage)
+        return measured
+
+    async def _measured(self, order: MeasureOrder) -> Measured:
         started = time.time()
         metric = judged_metric(order.check)
-        async with beating():
-            try:
-                result = await self._result(order.analysis, order.check.provider)
-            except ProviderDown as error:
-                return Measured(outage=error.message)
-            except ProviderRefused as error:
-                phase, message, value = MetricPhase.ERROR, error.message, ""
-            else:
-                # Conditions are the policy's; evaluating them never holds the event loop up.
-                phase, message = await asyncio.to_thread(phase_of, metric, result, order.check.semantics)
-                value = shown(result)
+        try:
+            result = await self._result(order.analysis, order.check.provider)
+        except ProviderDown as error:
+            return Measured(outage=error.message)
+        except ProviderRefused as error:
+            phase, message, value = MetricPhase.ERROR, error.message, ""
+        else:
+            # Conditions are the policy's; evaluating them never holds the event loop up.
+            phase, message = await asyncio.to_thread(phase_of, metric, result, order.check.semantics)
+            value = shown(result)
         return Measured(
             measurement=Measurement(
                 phase=phase, value=value, message=message, started=started, finished=time.time()

@@ -8,6 +8,7 @@ from domain.base import Frozen
 from domain.deployment import Cause, Phase
 from domain.freeze import Freeze
 from domain.hooks import HookRun
+from domain.measuring import Outage
 from domain.outcomes import NodeState
 from domain.plan import Plan
 
@@ -84,6 +85,7 @@ class Frame(Frozen):
     verdict: Verdict | None = None
     gates: tuple[FrameGate, ...] = ()
     hooks: tuple[HookRun, ...] = ()
+    outages: tuple[Outage, ...] = ()
     nodes: tuple[FrameNode, ...] = ()
     exit_code: int
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cli.frame import Frame, FrameGate, FrameNode
 from domain.analysis import MetricVerdict, Outcome
+from domain.conditions.metric import ERROR_RETRY_SECONDS
 from domain.deployment import Phase
 from domain.hooks import HookResult, HookRun
 from domain.outcomes import NodeState
@@ -76,6 +77,9 @@ def render(frame: Frame, *, now: datetime, notice: str | None = None) -> Rendera
         rows.add_row("people", people)
     if frame.hooks:
         rows.add_row("hooks", _hooks(frame.hooks))
+    if frame.outages:
+        words = "; ".join(f"{each.check}: {each.message}" for each in frame.outages)
+        rows.add_row("held", Text(f"{words}; tried again every {ERROR_RETRY_SECONDS:g} s", "yellow"))
     if frame.steps:
         rows.add_row("steps", _steps(frame))
     if frame.plan is not None and (remaining := _remaining(frame, frame.plan, now)):

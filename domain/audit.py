@@ -129,6 +129,8 @@ NOT_AUDITED: Final = (
     EventKind.PLANNED,
     EventKind.PHASE,
     EventKind.VERDICT,
+    EventKind.PROVIDER_DOWN,
+    EventKind.PROVIDER_BACK,
     EventKind.NODES_FAILED,
     EventKind.PROMOTION_PHASE,
 )

@@ -24,6 +24,8 @@ class EventKind(StrEnum):
     HOOK_ABORTED = "hook.aborted"
     HOOK_FAILED = "hook.failed"
     VERDICT = "analysis.verdict"
+    PROVIDER_DOWN = "analysis.provider-down"
+    PROVIDER_BACK = "analysis.provider-back"
     NODES_FAILED = "nodes.failed"
     NODES_QUARANTINED = "nodes.quarantined"
     COMMAND = "deployment.command"

@@ -17,11 +17,20 @@ COMMAND_SUCCEEDED = "result.exit == 0"
 
 
 class MeasureOrder(Frozen):
-    """Measure one check now. `number` tells the attempts apart."""
+    """Measure one check now. `number` tells the attempts apart; `outages` were in a row before it."""
 
     analysis: AnalysisInput
     check: ConditionCheck
     number: int
+    outages: int = 0
+
+
+class Outage(Frozen):
+    """A check whose provider does not answer: it is held, and tried again. `wave` None: in the background."""
+
+    check: str
+    wave: int | None
+    message: str
 
 
 class Measured(Frozen):

@@ -44,6 +44,7 @@ class CanaryAnalysisWorkflow(Receives):
             self._stands.checks,
             since=self._stands.measuring,
             measured=self._stands.measured,
+            told=self._show,
         )
         self._concluding = self._stands.concluding
         self._looking = False
@@ -230,7 +231,14 @@ class CanaryAnalysisWorkflow(Receives):
             self._looking = False
         self._now_stands(verdict=verdict)
         show_verdict(self._request.subject, verdict)
+        if self._request.rule.conditions:
+            self._show()
         return verdict
+
+    def _show(self) -> None:
+        """Where judge and checks stand, on the workflow's page."""
+        verdict = with_conditions(self._stands.verdict, self._conditions.verdicts)
+        workflow.set_current_details(verdict_details(self._request.subject, verdict))
 
     @workflow.signal(description="The rollout is through: the background analysis says its last word.")
     def conclude(self, _body: Any = None, *_extra: Any) -> None:

@@ -1,6 +1,6 @@
 """Condition checks of one analysis: each measured when it is due, until all are decided or one is bad."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from temporalio import workflow
@@ -35,9 +35,11 @@ class Conditions:
         *,
         since: float | None = None,
         measured: int = 0,
+        told: Callable[[], None] = lambda: None,
     ) -> None:
         self._request = request
         self._checks = checks
+        self._told = told
         self._metrics = tuple(judged_metric(check) for check in checks)
         self._progress = {
             name: known.get(name) or CheckProgress(metric=MetricProgress(name=name))
@@ -111,11 +113,13 @@ class Conditions:
     async def _measure(self, name: str) -> None:
         check = next(check for check in self._checks if check.metric.name == name)
         self.measured += 1
-        order = MeasureOrder(analysis=self._request, check=check, number=self.measured)
+        outages = self._progress[name].outages
+        order = MeasureOrder(analysis=self._request, check=check, number=self.measured, outages=outages)
         measured: Measured = await workflow.execute_activity_method(
             Measurements.measure, order, summary=f"measure {name} by {check.provider.kind}", **MEASUREMENT
         )
         self._progress[name] = self._after(check, self._progress[name], measured)
+        self._told()
 
     def _after(self, check: ConditionCheck, before: CheckProgress, measured: Measured) -> CheckProgress:
         if measured.measurement is not None:

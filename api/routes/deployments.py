@@ -34,6 +34,7 @@ from store import (
     hooks,
     idempotency,
     nodes,
+    outages,
     polls,
     releases,
     requirements,
@@ -212,6 +213,7 @@ async def shown(hands: Services, caller: Caller, deployment: str) -> DeploymentD
     async with hands.database.transaction(caller.tenant) as session:
         stored = await deployments.get(session, tenant, deployment)
         release = await releases.by_ref(session, tenant, stored.release)
+        underway = not stored.phase.terminal
         parts = DeploymentParts(
             deployment=stored,
             environment=await environments.get(session, tenant, stored.environment),
@@ -219,6 +221,7 @@ async def shown(hands: Services, caller: Caller, deployment: str) -> DeploymentD
             nodes=await deployments.nodes_of(session, tenant, deployment),
             polls=await polls.of_deployment(session, tenant, deployment),
             hooks=await hooks.of_deployment(session, tenant, deployment),
+            outages=await outages.present(session, tenant, deployment, stored.wave) if underway else [],
             look=await analyses.latest(session, tenant, deployment),
             signer=release.signer,
         )

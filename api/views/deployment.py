@@ -14,6 +14,7 @@ from domain.arrival import SupersedeMode
 from domain.deployment import Cause, NodeFailure, Phase, exit_code
 from domain.freeze import Freeze
 from domain.hooks import HookRun
+from domain.measuring import Outage
 from domain.outcomes import NodeState, OutcomeKind, node_state
 from domain.plan import Gate, Plan
 from domain.strategy import StoredStrategy
@@ -142,7 +143,11 @@ class DeploymentItem(BaseModel):
 
 
 class DeploymentDetail(DeploymentItem):
-    """A deployment in full. `frozen` says why its lane stands still, `freeze` why nothing may start now."""
+    """A deployment in full.
+
+    `frozen` says why its lane stands still, `freeze` why nothing may start now, `outages` which checks are
+    held because their provider does not answer.
+    """
 
     digest: str
     tree: str
@@ -157,6 +162,7 @@ class DeploymentDetail(DeploymentItem):
     steps: list[StepView]
     gates: list[GateView]
     hooks: list[HookRun]
+    outages: list[Outage]
     verdict: Verdict | None
     verdict_wave: int | None
     nodes: list[NodeView]
@@ -172,6 +178,7 @@ class DeploymentParts(BaseModel):
     nodes: list[DeploymentNode]
     polls: list[StoredPoll]
     hooks: list[HookRun]
+    outages: list[Outage]
     look: StoredLook | None
     signer: str
 
@@ -197,6 +204,7 @@ def detail(parts: DeploymentParts, *, tenant: str, settings: ApiSettings) -> Dep
             "steps": _steps(plan, stored) if plan else [],
             "gates": [GateView.of(poll, settings) for poll in parts.polls],
             "hooks": parts.hooks,
+            "outages": parts.outages,
             "verdict": parts.look.verdict if parts.look else None,
             "verdict_wave": parts.look.wave if parts.look else None,
             "nodes": [NodeView.of(node, stored.phase, stored.unverified) for node in parts.nodes],

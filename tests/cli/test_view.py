@@ -11,6 +11,7 @@ from domain.analysis import Doubt, MetricVerdict, Outcome, Verdict
 from domain.deployment import Cause, CauseKind, Phase
 from domain.freeze import Freeze
 from domain.hooks import HookRun
+from domain.measuring import Outage
 from tests.cli.frames import NOW, frame, plan
 
 
@@ -80,6 +81,14 @@ def test_people_who_are_missing_and_hooks_that_wait_are_shown():
     for words in ("escalated", "reminded 3×", "bob → zoe", "void, for the plan was changed: 1"):
         assert words in people
     assert "soak after-wave 1: 12 of 30 min https://m.example.com/7" in line(shown, "hooks")
+
+
+def test_checks_that_are_held_say_which_provider_does_not_answer():
+    down = Outage(check="orders", wave=1, message="web does not answer: connection refused")
+    shown = drawn(frame(phase=Phase.ANALYZING, outages=(down,)))
+    assert line(shown, "held") == (
+        "held orders: web does not answer: connection refused; tried again every 10 s"
+    )
 
 
 def test_why_shows_the_message_plan_artifact_and_signer():

@@ -3,6 +3,7 @@
 The time-skipping server loses a workflow task now and then when two activities of one workflow end at once.
 """
 
+import asyncio
 import uuid
 
 from domain.analysis import Doubt, Outcome, Verdict
@@ -18,6 +19,7 @@ from domain.strategy import Canary, Direct
 from tests.workflows.world import World
 from workflows.analysis import CanaryAnalysisWorkflow
 
+PAGE = "__temporal_workflow_metadata"
 WEB = WebProvider(url="http://127.0.0.1:1/")
 
 
@@ -92,9 +94,15 @@ async def test_a_provider_that_is_down_has_a_budget_and_is_no_failure(stage):
 
 
 async def test_a_provider_that_comes_back_in_time_costs_nothing(stage):
-    answer = said("outage", after=3, then="successful")
-    verdict, measurements = await measured_alone(stage, answer, check(interval=10, count=1))
+    answer, before = said("outage", after=3, then="successful"), []
+
+    def measured(order: MeasureOrder) -> Measured:
+        before.append(order.outages)
+        return answer(order)
+
+    verdict, measurements = await measured_alone(stage, measured, check(interval=10, count=1))
     assert (verdict.outcome, measurements) == (Outcome.PASS, 4)
+    assert before == [0, 1, 2, 3]
 
 
 async def test_five_errors_in_a_row_are_inconclusive(stage):
@@ -145,6 +153,20 @@ async def test_a_provider_that_is_down_holds_where_doubt_would_turn_back(real_st
         await handle.signal("abort", {"actor": "ana"})
         result = await handle.result()
     assert result.cause.kind is CauseKind.ABORTED
+
+
+async def test_the_page_of_an_analysis_says_which_provider_does_not_answer(real_stage):
+    one = world(check(), measured=said("outage"))
+    async with real_stage(one) as scene:
+        handle = await scene.deploy()
+        await scene.until(lambda: one.measurements, skipping=False)
+        analysis = scene.client.get_workflow_handle(one.measurements[0].analysis.analysis)
+
+        async with asyncio.timeout(10):
+            while "web does not answer: nobody there" not in str(await analysis.query(PAGE)):
+                await asyncio.sleep(0.02)
+        await handle.signal("abort", {"actor": "ana"})
+        await handle.result()
 
 
 def watched(measured, **fields: object) -> World:
