@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import Final
 
 from fastapi import FastAPI
+from starlette.middleware.errors import ServerErrorMiddleware
 
 from api import policies, problems
 from api.audit import Recorder
@@ -112,6 +113,8 @@ def create_app(services: Services) -> FastAPI:
         return bundle_bytes if path == bundles else MAX_BODY_BYTES
 
     app.add_middleware(Recorder)
+    # Inside of all that adds headers: an answer to an error of ours carries them like any other.
+    app.add_middleware(ServerErrorMiddleware, handler=problems.unexpected)
     app.add_middleware(BodyLimit, limit_of=limit_of)
     app.add_middleware(Tracing, metrics=app.state.metrics)
     outermost(app, services.settings)

@@ -85,7 +85,7 @@ def install(app: FastAPI) -> None:
     for kind in _UNAVAILABLE:
         app.add_exception_handler(kind, _unavailable)
     app.add_exception_handler(sql.DataError, _unstorable)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(Exception, unexpected)
 
 
 def status_of(error: errors.HotswapError) -> HTTPStatus:
@@ -101,7 +101,7 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
         raise error
     status = status_of(error)
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
-        return await _unexpected(request, error)
+        return await unexpected(request, error)
     if not isinstance(error, TooManyRequests):  # whoever asks too often must not make us write as often
         await record_refusal(request, status, error.code)
     return _answer(request, status, error.code, error.message, field=error.field, headers=_headers_of(error))
@@ -156,7 +156,7 @@ async def _unstorable(request: Request, error: Exception) -> JSONResponse:
 
 async def _unavailable(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, RPCError) and error.status not in _AWAY:
-        return await _unexpected(request, error)
+        return await unexpected(request, error)
     _log.warning("%s %s: %s", request.method, request.url.path, error)
     return _answer(
         request,
@@ -167,7 +167,7 @@ async def _unavailable(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+async def unexpected(request: Request, error: Exception) -> JSONResponse:
     """Say nothing of the inside; the log has it, under the trace id."""
     _log.error("trace %s: %s %s failed", _trace_id(request), request.method, request.url.path, exc_info=error)
     return _answer(

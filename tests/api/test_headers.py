@@ -36,6 +36,39 @@ async def test_every_answer_carries_the_headers(world: World, path: str) -> None
     assert "server" not in answer.headers
 
 
+@pytest.mark.finding("N2")
+def test_two_routes_answer_with_pages_and_all_others_with_data(world: World) -> None:
+    found = {
+        f"{method.upper()} {path}"
+        for path, item in world.app.openapi()["paths"].items()
+        for method, operation in item.items()
+        for answer in operation["responses"].values()
+        if "text/html" in answer.get("content", {})
+    }
+    assert found == {
+        "GET /api/v1/analyses/{analysis}/report",
+        "GET /api/v1/votes",
+        "POST /api/v1/votes",
+    }
+
+
+@pytest.mark.finding("X22")
+async def test_an_error_of_ours_carries_them_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("store.nodes.get", broken)
+    async with configured(world, cors_origins=["https://good.example"]) as client:
+        client.headers.update(
+            {"Authorization": f"Bearer {world.token('vera')}", "Origin": "https://good.example"}
+        )
+        answer = await client.get("/nodes/silent-1")
+    assert answer.status_code == 500
+    assert {name: answer.headers.get(name) for name in EXPECTED} == EXPECTED
+    assert answer.headers["access-control-allow-origin"] == "https://good.example"
+    assert answer.headers["x-trace-id"] == answer.json()["trace_id"]
+
+
 async def test_over_tls_browsers_are_told_to_stay_there(world: World) -> None:
     forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}
     async with configured(world, trusted_proxies=["10.0.0.1"]) as client:

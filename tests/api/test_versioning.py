@@ -8,10 +8,10 @@ import httpx
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from api.services import Services
 from tests.api.conftest import World
 
 OUTSIDE = {"/healthz", "/readyz", "/metrics", "/.well-known/jwks.json"}
+INSIDE = "what only our log may say"
 # Names of things; each has a form of its own, never any text.
 TYPED = {
     "digest",
@@ -71,6 +71,7 @@ def test_the_name_of_a_thing_has_a_form(world: World) -> None:
 
 
 @pytest.mark.finding("N4")
+@pytest.mark.finding("X22")
 async def test_only_what_is_our_fault_is_logged_as_an_error(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,14 +81,16 @@ async def test_only_what_is_our_fault_is_logged_as_an_error(
         caplog.clear()
         async with world.asks("vera") as vera:
             answer: httpx.Response = await vera.get("/nodes/nobody")
+        assert INSIDE not in answer.text
+        assert answer.json()["trace_id"] == answer.headers["X-Trace-Id"]
         ours = [record.levelno for record in caplog.records if record.name.startswith("api")]
         return answer.status_code, max(ours)
 
     caplog.set_level(logging.INFO)
     assert await asked() == (404, logging.INFO)
 
-    def broken(_: Services) -> None:
-        raise RuntimeError("ours")
+    async def broken(*_: object) -> None:
+        raise RuntimeError(INSIDE)
 
     monkeypatch.setattr("store.nodes.get", broken)
     assert await asked() == (500, logging.ERROR)
@@ -96,4 +99,4 @@ async def test_only_what_is_our_fault_is_logged_as_an_error(
 
 
 async def _away(*_: object) -> None:
-    raise OperationalError("SELECT 1", {}, ConnectionRefusedError())
+    raise OperationalError(INSIDE, {}, ConnectionRefusedError(INSIDE))
