@@ -27,69 +27,84 @@ NONE: Final = "no counterpart here: "
 STATEMENTS: Final = {
     "1": "A deployment follows its transition table; every other step raises and changes nothing.",
     "2": "No field of a domain object can be set, and nothing writes into a mapping that one holds.",
-    "3": "Bad input is refused with the field's name and writes nothing; the database refuses the same.",
+    "3": "Bad input is refused with the field's name and writes nothing, every field at its limits and "
+    "beyond; the database refuses the same.",
     "4": "Nothing blocks the loop: the linter looks for it, and a slow look-up holds up no other request.",
     "5": "No account exists before a one-time bootstrap, whose password must be changed.",
     "6": "Chance is in no number, no decision and no secret; only heartbeats are spread by it.",
     "7": "What expires is purged in bounded batches, also when nobody reads it again.",
-    "8": f"{NONE}no state of the business is in process memory; see the fault tests (N8).",
+    "8": "No wait for a person is in process memory: API and worker killed between request and decision "
+    "take the decision up once.",
     "9": f"{NONE}there is no round robin over consumers.",
     "10": "A zero, missing or thin baseline has a defined verdict, and none of them passes.",
     "11": "Writers of one deployment are ordered by its row; nothing is lost and there is one end.",
-    "12": "A rollback that cannot prove its nodes asks a person and never ends as a success.",
+    "12": "A rollback that cannot prove its nodes asks a person, never ends as a success, and freezes the "
+    "lane until somebody says what he found, which is audited.",
     "13": "No cookie is accepted anywhere, so no foreign page can act; bearer requests ignore cookies.",
     "14": "Every route declares a policy; the matrix of roles is in the repository.",
     "15": "Row-level security on every table: in one tenant's context the others' rows do not exist.",
     "16": "With one tenant's token and another's ids every route answers that there is nothing.",
     "17": "Other origins are refused by default; a star stops the start.",
     "18": "The algorithm of tokens is pinned, published keys are refused, forgeries get 401.",
-    "19": "A live stream needs the right to read its tenant, and ends with the token.",
-    "20": f"{NONE}a note on C#; hashes, signatures and archives run in threads here.",
+    "19": "A live stream needs the right to read its tenant, and ends with that right or with the token.",
+    "20": "Hashes, signatures and archives are worked on in threads beside the loop; workflow code replays.",
     "21": "No error is swallowed; ended under load, the API has reported no success without a row.",
     "22": "Readers wait for no writer: rows that are locked for writing are read meanwhile.",
-    "23": "Who calls others has a deadline and tries again within it; without its database the API "
-    "says 503 and goes on by itself.",
+    "23": "Who calls others has a deadline and tries again within it, with growing, spread pauses; without "
+    "its database the API says 503 and goes on by itself. There is no circuit breaker: deadlines bound what "
+    "a dead peer costs, and a node that is gone is quarantined.",
     "24": "Limits hold over replicas, and of many clients nothing is left after their window.",
     "25": "Functions over 60 lines or of complexity over 10 fail the build.",
     "26": "There is one rollback for all strategies, and no four statements in a row are written twice.",
     "27": "One settings module; unknown names stop the start; the page of settings is made from it.",
     "N1": "Whatever profile is not `development` means production rules.",
-    "N2": f"{NONE}there are no pages; answers are JSON with a content policy that runs nothing.",
+    "N2": "Two pages show what people wrote, a vote's and a judgement's: as text, without a script, under a "
+    "policy that runs none. All other answers are data.",
     "N3": "A change and its entry in the audit trail are written both or not at all.",
     "N4": "Names have types, routes a version with rules for its change, logs levels that say whose "
     "fault it is; nothing is left for later.",
     "N5": "Tests are left out only where a program of the system is missing, with the reason, and in "
-    "CI never.",
+    "CI never. Twenty runs of the whole suite in a row were not made.",
     "N6": "Races have one winner: votes against expiry, quota at the limit, guesses against the lock-out.",
     "N7": "A thousand requests at once are all answered, fifty deployments at once lose none; times "
     "are measured in bench/.",
-    "N8": "Killed in the middle, a rollout goes on, and nodes run the old or the new release.",
+    "N8": "Killed in the middle, API, worker, agents, PostgreSQL or Temporal, a rollout goes on, and nodes "
+    "run the old or the new release. A network that loses packets is not part of the tests.",
     "N10": "Secrets come from files, the environment or Vault; keys rotate under load and lose no request.",
-    "N11": "Every alert has a test in which it fires and clears.",
-    "N13": "Every alert names the part of the operations page that says what to do.",
+    "N11": "Every alert has a test in which it fires and clears. Who is paged is the matter of one's own "
+    "Alertmanager; none is part of the tests.",
+    "N13": "Every alert names the part of the operations page that says what to do, and every command "
+    "there exists.",
     "N15": "Three API processes are one: keys rotate, limits count, sessions end, streams go on and repeats "
     "are known at all of them, without a setting; what a further process gains is in docs/benchmarks.md.",
     "N16": "Logs are JSON; one id finds a rollout in all of them, and no secret is in any.",
     "X1": "Whatever is sent, no answer is a server error, and each is one that the API document describes.",
-    "X2": "A real rollout leaves traces, numbers and events; dashboards ask for what exists.",
-    "X3": "Every deployment that began has one end, with its cause and time, for as long as it is kept.",
+    "X2": "A real rollout leaves traces, numbers and events; dashboards ask for what exists; an API "
+    "without its database says that it is not ready.",
+    "X3": "Every deployment that began has one end, with its cause and time, one event and one entry in "
+    "the audit trail, for as long as it is kept.",
+    "X4": "Whatever fails, whatever the strategy: every node that was touched runs the prior release, read "
+    "back, or is named. Environments that came before keep what they completed.",
     "X5": "A rollback restores what was recorded, where it was changed, as a deployment of its own.",
     "X6": "One deployment at a time per environment; others wait in order.",
     "X7": "The actor comes from the token; nobody approves his own request; roles count as they are now.",
-    "X8": "Fields that are unknown or the server's own are refused.",
+    "X8": "Fields that are unknown or the server's own are refused, in every body. Heartbeats may say more.",
     "X9": "A gate is decided once, by whoever comes first.",
     "X10": "A new signing key works on every replica without a restart, and the old one ends.",
     "X11": "Limits count per person and route; what a client says of its address is not believed.",
     "X12": "Guessing in parallel gains nothing, names are not told apart, sign-ins can be ended at once.",
     "X13": "Quotas are counted from the rows: at the limit, of many at once as many get in as fit.",
     "X14": "Tenants follow their table of states; what is deleted stays so.",
-    "X15": f"{NONE}there is no billing.",
+    "X15": f"{NONE}there is no billing and no price.",
     "X16": f"{NONE}there is no message queue for tenants.",
     "X17": f"{NONE}there is no message delivery for tenants.",
     "X18": f"{NONE}there is no schema registry.",
     "X19": "The audit trail is append-only, chained and dropped by whole months.",
-    "X20": "Signatures are checked over the bytes that run; tampered, foreign and weak ones are refused.",
-    "X22": "Errors tell a code and a trace id, nothing of the inside.",
+    "X20": "Signatures are checked over the bytes that run; tampered, foreign, expired and weak ones are "
+    "refused. Revocation lists are not read: a signer ends when its root is taken off.",
+    "X21": "A node that is silent for three heartbeats is unhealthy, and so is its environment, as is one "
+    "without nodes; the judge's false alarms between equals are measured against a bar.",
+    "X22": "Errors tell a code and a trace id, nothing of the inside, with the headers of any answer.",
 }
 
 

@@ -67,6 +67,15 @@ def test_the_linter_looks_for_blocking_calls_and_swallowed_errors() -> None:
     assert not {rule for rule in lifted if rule.startswith(tuple(wanted))}
 
 
+@pytest.mark.finding("25")
+def test_the_linter_refuses_what_branches_too_often() -> None:
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"]
+    assert "C90" in rules["select"]
+    assert rules["mccabe"]["max-complexity"] <= 10
+    lifted = itertools.chain(rules["ignore"], *rules["per-file-ignores"].values())
+    assert not [rule for rule in lifted if rule.startswith("C9")]
+
+
 def runs(node: ast.AST) -> Iterator[tuple[int, str]]:
     """Every `SAME` statements in a row of a function's blocks: where, and what they say."""
     for field in ("body", "orelse", "finalbody"):

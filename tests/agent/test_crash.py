@@ -260,6 +260,7 @@ async def test_a_torn_journal_does_not_stop_the_start(process: AgentProcess, rel
     assert (await node.stage(releases.program("2.0.0"))).ok
 
 
+@pytest.mark.finding("X6")
 async def test_results_are_replayed_after_a_restart(process: AgentProcess, releases: Releases) -> None:
     one = releases.program("1.0.0")
     node = await process.start()

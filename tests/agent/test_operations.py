@@ -1,6 +1,7 @@
 """Operations on a real agent, over real TLS: what each action does, idempotency, fencing, refusals."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -20,6 +21,7 @@ from domain.errors import (
 from domain.readback import mismatch
 from domain.wire import Action, ModuleState
 from tests.agent.nodes import Node, Pki, Release, Releases, ask, config, running
+from tests.bundles.threads import SLOW, watched
 
 
 async def test_stage_unpacks_beside_what_runs(node: Node, releases: Releases) -> None:
@@ -178,6 +180,7 @@ async def test_fences_are_per_module(node: Node, releases: Releases) -> None:
     assert (await node.stage(releases.files("1.0.0", module="other"))).ok
 
 
+@pytest.mark.finding("X20")
 async def test_verify_reads_back_anew_every_time(node: Node, releases: Releases) -> None:
     one = releases.files("1.0.0")
     await node.install(one)
@@ -277,3 +280,15 @@ async def test_a_malformed_operation_is_refused_by_name(node: Node, pki: Pki, bo
 async def test_one_agent_per_directory(node: Node, tmp_path, pki: Pki) -> None:
     with pytest.raises(Conflict, match="another agent"):
         await Agent(config(tmp_path / "agent.toml", pki)).start()
+
+
+@pytest.mark.finding("20")
+async def test_bundles_are_checked_unpacked_and_hashed_beside_the_loop(
+    node: Node, releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = releases.files("1.0.0", module="beside")
+    threads = watched(monkeypatch)
+    await node.install(one)
+    await node.order(Action.VERIFY, one)
+    assert set(threads) == {name for _, name in SLOW}
+    assert threading.current_thread() not in set().union(*threads.values())

@@ -139,6 +139,7 @@ async def test_bad_searches_are_refused(world: World, query: dict[str, str]) -> 
     assert answer.json()["field"] in query
 
 
+@pytest.mark.finding("N3")
 async def test_no_answer_when_the_trail_cannot_be_written(world: World) -> None:
     """A command whose entry cannot be written is not carried out."""
     owner = sa.create_engine(as_owner(world.services.database.url))

@@ -16,6 +16,11 @@ from tests.api.conftest import TENANT, World
 from tests.api.test_approvals import PLAN, Gate
 
 CHANGED = "e" * 64
+HOSTILE = (
+    "<script>alert(1)</script>\"><img src=x onerror=alert(2)>'><svg/onload=alert(3)></td></title>"
+    "<a href=javascript:alert(4)>&lt;b&gt; {{7*7}} </textarea><iframe srcdoc='<script>alert(5)</script>'>"
+)
+OWN_TAGS = set(re.findall(r"\S+", "!doctype html meta title h1 p table tr th td form input label button"))
 _numbers = itertools.count(1001)
 
 
@@ -78,6 +83,30 @@ async def test_a_link_votes_once_by_post_only_for_whoever_made_it(world: World, 
         assert (await nobody.get("/votes", params={"token": token})).status_code == 409
     own = await gate.asks("anna", "approve")  # her one vote is given
     assert own.status_code == 409
+
+
+@pytest.mark.finding("N2")
+async def test_what_people_write_is_text_on_the_page_of_a_link(world: World, gate: Gate) -> None:
+    """All that a page shows of others' words: what it is about, who votes."""
+    async with world.asks("dora") as dora:
+        opened = await dora.post("/approvals", json={**REQUEST, "subject": HOSTILE})
+    order = {"to": HOSTILE[:100], "decision": "approve"}
+    async with world.asks("anna") as anna:
+        about = await anna.post(f"/approvals/{opened.json()['id']}/links", json=order)
+    token = token_of((await link(gate, to=HOSTILE[:100])).json()["url"])
+    await take(gate)
+    async with world.asks(None) as nobody:
+        pages = [
+            await nobody.get("/votes", params={"token": token_of(about.json()["url"])}),
+            await nobody.get("/votes", params={"token": token}),
+            await nobody.post("/votes", data={"token": token, "comment": HOSTILE}),
+        ]
+    assert [page.status_code for page in pages] == [200, 200, 202]
+    assert html.escape(HOSTILE) in pages[0].text
+    for page in pages:
+        assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert set(re.findall(r"<(!?\w+)", page.text)) <= OWN_TAGS
+        assert html.escape(HOSTILE[:100]) in page.text
 
 
 async def test_a_link_is_good_for_its_plan_only_and_for_nothing_else(world: World, gate: Gate) -> None:

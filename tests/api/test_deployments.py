@@ -292,6 +292,7 @@ async def test_only_the_latest_deployment_of_a_module_can_be_taken_back(
     assert later in answer.json()["detail"]
 
 
+@pytest.mark.finding("12")
 async def test_a_lane_that_froze_shows_on_what_froze_it_and_goes_on_when_resolved(
     world: World, release: Release
 ) -> None:
@@ -316,6 +317,8 @@ async def test_a_lane_that_froze_shows_on_what_froze_it_and_goes_on_when_resolve
         assert (resolved.status_code, resolved.json()["frozen"]) == (202, None)
         again = await admin.post("/clusters/production/resolve", json={"reason": "fixed by hand"})
         assert again.status_code == 409
+        written = (await admin.get("/audit", params={"action": "lane.resolved"})).json()["items"]
+        assert (written[0]["actor"], written[0]["reason"]) == ("admin", "fixed by hand")
     sent = await world.signals(lane_id(TENANT, "production"))
     assert sent[-1] == ("resolve", {"actor": "admin", "reason": "fixed by hand"})
 

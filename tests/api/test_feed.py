@@ -1,12 +1,14 @@
 """GET /events from a cursor, and streams that end with the right to read them."""
 
 import asyncio
+from datetime import timedelta
 from http import HTTPStatus
 
 import pytest
 from fastapi import Request
 
 from api.routes import events
+from runtime import tokens
 from store import deployments
 from tests.api.conftest import TENANT, World
 
@@ -26,6 +28,7 @@ async def queued(world: World, name: str) -> None:
         )
 
 
+@pytest.mark.finding("X2")
 async def test_the_feed_goes_on_from_its_cursor(world: World) -> None:
     await queued(world, "fed-1")
     async with world.asks("vera") as vera, asyncio.timeout(30):
@@ -79,3 +82,17 @@ async def test_a_stream_ends_when_its_reader_may_not_read_any_more(
     assert "event: deployment.queued" in answer.text
     assert "event: authorization.ended" in answer.text
     assert "token-revoked" in answer.text
+
+
+@pytest.mark.finding("19")
+async def test_a_stream_ends_with_the_token_it_was_opened_with(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "ASK_EVERY", 0.0)
+    monkeypatch.setattr(tokens, "USER_LIFE", timedelta(seconds=1) - tokens.CLOCK_SKEW)  # good for one more
+    await queued(world, "fed-3")
+    async with asyncio.timeout(30), world.asks("vera") as vera:
+        answer = await vera.get("/deployments/fed-3/events")
+    assert answer.status_code == HTTPStatus.OK
+    assert "event: deployment.queued" in answer.text
+    assert "token-expired" in answer.text.partition("event: authorization.ended")[2]

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
+from sqlalchemy import text
 
 from api.application import create_app
 from domain.deployment import Phase
@@ -49,6 +51,7 @@ async def cluster(world: World, environment: str) -> dict[str, Any]:
     return shown
 
 
+@pytest.mark.finding("X21")
 async def test_an_environment_is_healthy_when_its_nodes_report_that_they_are(own_world: World) -> None:
     empty = await cluster(own_world, "staging")
     assert (empty["healthy"], empty["nodes_total"]) == (False, 0)
@@ -60,6 +63,18 @@ async def test_an_environment_is_healthy_when_its_nodes_report_that_they_are(own
     assert (await beat(own_world, "st-1", first.json()["token"], report)).status_code == 204
     well = await cluster(own_world, "staging")
     assert (well["healthy"], well["nodes_healthy"]) == (True, 1)
+
+    for silence, healthy in ((29, True), (31, False)):  # three heartbeats of ten seconds may be missed
+        async with own_world.services.database.transaction(TENANT) as session:
+            ago = text(
+                "UPDATE nodes SET last_seen = now() - make_interval(secs => :silence) WHERE name = 'st-1'"
+            )
+            await session.execute(ago, {"silence": silence})
+        shown = await cluster(own_world, "staging")
+        assert (shown["healthy"], shown["nodes"][0]["healthy"]) == (healthy, healthy)
+    assert shown["nodes"][0]["problems"] == ["it was last heard of 31 s ago"]
+    assert (await beat(own_world, "st-1", first.json()["token"], report)).status_code == 204
+    assert (await cluster(own_world, "staging"))["healthy"]
 
     sick = ModuleReport(module="greeter", state=ModuleState.RUNNING, healthy=False)
     ill = report.model_copy(update={"modules": (sick,)})
@@ -186,6 +201,7 @@ async def test_a_silent_agent_is_a_bad_gateway(world: World) -> None:
         assert (answer.status_code, answer.json()["code"]) == (502, "node-unreachable")
 
 
+@pytest.mark.finding("X2")
 async def test_alive_ready_and_the_numbers(world: World) -> None:
     async with world.asks(None) as client:
         assert (await client.get("http://api/healthz")).status_code == 200
@@ -197,6 +213,7 @@ async def test_alive_ready_and_the_numbers(world: World) -> None:
     assert 'hotswap_deployments{environment="production",phase="completed"}' in numbers
 
 
+@pytest.mark.finding("X22")
 async def test_without_its_database_it_is_not_ready_and_says_so(world: World) -> None:
     away = Database("postgresql+psycopg://nobody:nothing@127.0.0.1:9/none")
     cut_off = replace(world, app=create_app(replace(world.services, database=away)))

@@ -169,6 +169,7 @@ async def test_a_deleted_tenant_leaves_its_audit_trail_only(platform: World) -> 
     await client.aclose()
 
 
+@pytest.mark.finding("X13")
 async def test_quota_counts_at_the_api(platform: World) -> None:
     client = await made(platform, "small", tier="custom", quota={"nodes": 1, "requests_per_minute": 30})
     node = {"environment": "qa", "address": "https://127.0.0.1:9"}

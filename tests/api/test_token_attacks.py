@@ -235,6 +235,7 @@ EXTERNAL: dict[str, tuple[int, Callable[[Issuer], str]]] = {
 
 
 @pytest.mark.parametrize("attack", EXTERNAL)
+@pytest.mark.finding("18")
 async def test_an_external_token_that_is_not_for_us_is_refused(
     federated: World, issuer: Issuer, attack: str
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import signal
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from store.limits import LimitCounters
 from store.tables import DeploymentRow, EnvironmentRow, NodeRow, TenantRow, UserRow
 from tests.api.conftest import TENANT, World
 from tests.api.serving import PATIENCE, serving
+from tests.bundles.threads import watched
 from tests.conftest import free_port
 
 AT_ONCE = 200
@@ -164,3 +166,14 @@ async def test_without_its_database_it_says_so_and_goes_on_by_itself(world: Worl
             assert all(int(each.headers["Retry-After"]) > 0 for each in cut_off)
     await database.dispose()
     await counters.dispose()
+
+
+@pytest.mark.finding("20")
+async def test_a_push_is_checked_and_read_beside_the_loop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = world.releases.files("1.0.0", module="beside-the-loop")
+    threads = watched(monkeypatch)
+    assert (await world.push(release)).status_code == 201
+    assert {"_digest", "_read"} <= set(threads)
+    assert threading.current_thread() not in set().union(*threads.values())

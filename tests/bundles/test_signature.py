@@ -559,6 +559,7 @@ def test_a_sha1_certificate_is_refused(
     assert reason_of(bundle, sign(bundle, old, signer.key_pem), trust, at) is Reason.WEAK_DIGEST
 
 
+@pytest.mark.finding("X20")
 def test_strangers_are_untrusted(bundle: Path, root: Identity, middle: Identity, trust: TrustStore) -> None:
     stranger = identity("root", authority=True)  # the same name, another key
     alone = identity("alone")
@@ -590,6 +591,7 @@ def test_too_many_certificates_are_refused(bundle: Path, signer: Identity, trust
     assert reason_of(bundle, sign(bundle, signer.pem, signer.key_pem, chain), trust) is Reason.MALFORMED
 
 
+@pytest.mark.finding("X20")
 def test_validity_is_judged_at_the_given_time(bundle: Path, signature: bytes, trust: TrustStore) -> None:
     assert reason_of(bundle, signature, trust, NOW + timedelta(days=31)) is Reason.EXPIRED
     assert reason_of(bundle, signature, trust, NOW - timedelta(days=2)) is Reason.NOT_YET_VALID

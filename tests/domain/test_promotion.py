@@ -19,6 +19,18 @@ BY_NODES = Cause(kind=CauseKind.NODE_FAILURES, message="will not")
 BY_A_PERSON = Cause(kind=CauseKind.ABORTED, message="no")
 
 
+@pytest.mark.finding("1")
+@pytest.mark.parametrize("present", PromotionPhase)
+@pytest.mark.parametrize("following", PromotionPhase)
+def test_every_step_is_in_the_table_or_refused(present, following):
+    if following is present or following in PROMOTION_TRANSITIONS[present]:
+        assert advance_promotion(present, following) is following
+    else:
+        with pytest.raises(IllegalTransition):
+            advance_promotion(present, following)
+
+
+@pytest.mark.finding("1")
 def test_an_end_is_an_end_and_a_rollback_never_goes_forward_again():
     assert set(PROMOTION_TRANSITIONS) == set(PromotionPhase)
     ends = {phase for phase in PromotionPhase if phase.terminal}

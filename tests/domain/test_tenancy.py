@@ -22,6 +22,7 @@ from domain.tenancy import (
 @pytest.mark.finding("1", "X14")
 @pytest.mark.parametrize("following", TenantState)
 @pytest.mark.parametrize("present", TenantState)
+@pytest.mark.finding("X14")
 def test_every_step_is_in_the_table_or_refused(present: TenantState, following: TenantState) -> None:
     if following in TRANSITIONS[present]:
         assert move(present, following) is following
@@ -30,6 +31,7 @@ def test_every_step_is_in_the_table_or_refused(present: TenantState, following: 
             move(present, following)
 
 
+@pytest.mark.finding("X14")
 def test_nothing_comes_after_deleted_and_nothing_before_provisioning() -> None:
     assert TRANSITIONS[TenantState.DELETED] == ()
     assert not [each for each in TRANSITIONS.values() if TenantState.PROVISIONING in each]
@@ -53,6 +55,7 @@ def test_figures_of_ones_own_come_with_the_custom_tier_only() -> None:
 
 
 @pytest.mark.parametrize("name", RESERVED)
+@pytest.mark.finding("X14")
 def test_reserved_names_are_refused(name: str) -> None:
     with pytest.raises(InvalidInput):
         check_name(name)

@@ -43,6 +43,7 @@ def test_both_sides_are_over_the_same_minutes_and_every_node_has_its_samples(pas
     assert all(0 <= value < 0.05 for value in errors.canary.values if value is not None)
 
 
+@pytest.mark.finding("N2")
 def test_a_look_without_its_inputs_still_has_a_report():
     verdict = Verdict(
         outcome=Outcome.INCONCLUSIVE,
@@ -61,6 +62,7 @@ def test_a_look_without_its_inputs_still_has_a_report():
     assert "a &amp; b" in page
 
 
+@pytest.mark.finding("N2")
 def test_the_page_needs_nothing_from_outside(passed):
     page = render(passed)
     assert page == render(passed), "the same report is the same page"

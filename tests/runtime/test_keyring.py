@@ -107,6 +107,7 @@ def test_the_command_rotates_and_retires(keys: TokenKeys) -> None:
     assert keys.public.read_text().count("BEGIN PUBLIC KEY") == 1
 
 
+@pytest.mark.finding("18")
 def test_a_file_with_a_key_that_is_none_is_refused_whole(keys: TokenKeys) -> None:
     keys.public.write_text(
         keys.public.read_text() + "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----\n"

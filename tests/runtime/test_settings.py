@@ -54,6 +54,7 @@ def test_whatever_is_not_development_is_production(environment, value, profile):
     assert load(WorkerSettings).profile is profile
 
 
+@pytest.mark.finding("27")
 def test_an_unknown_setting_stops_the_start_and_is_named(environment):
     environment.setenv("HOTSWAP_DATABSE_URL", "x")
     with pytest.raises(InvalidInput, match="HOTSWAP_DATABSE_URL") as refused:
@@ -61,6 +62,7 @@ def test_an_unknown_setting_stops_the_start_and_is_named(environment):
     assert refused.value.field == "HOTSWAP_DATABSE_URL"
 
 
+@pytest.mark.finding("27")
 def test_an_unknown_name_in_the_file_stops_the_start_too(environment, tmp_path):
     file = tmp_path / "settings.env"
     file.write_text("HOTSWAP_LOG_LEVEL=debug\nHOTSWAP_LOGLEVEL=debug\n")
@@ -112,6 +114,7 @@ def test_a_wrong_value_is_refused_with_its_name(environment, name, value, field)
     assert refused.value.field == field
 
 
+@pytest.mark.finding("18")
 def test_a_missing_value_is_refused_with_its_name(environment):
     environment.delenv("HOTSWAP_JWT_PRIVATE_KEY_FILE")
     load(WorkerSettings)

@@ -35,6 +35,7 @@ def test_a_good_release_reaches_every_node_and_no_request_fails(stack):
     assert_judged_again(stack, deployment, "pass")
 
 
+@pytest.mark.finding("X5")
 def test_a_bad_release_is_caught_in_the_first_wave_and_taken_back(stack):
     stack.install_greeter(GOOD)
     stack.set_policy(GateRule(name="promotion", before_wave=2))

@@ -14,7 +14,9 @@ import pytest
 
 from cli.errors import Unreachable
 from domain.deployment import Phase
+from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from tests.stack.faults import OTHER, assert_completed, present
+from tests.stack.fleet import Fleet
 from tests.stack.running import BAD, CANARY, DIRECT, OLD, until
 
 pytestmark = [pytest.mark.faults_long, pytest.mark.timeout(3600)]
@@ -25,6 +27,7 @@ CENTRAL = ("worker", "api", "temporal", "postgres")
 ROLLOUT_SECONDS = 240
 
 
+@pytest.mark.finding("N8")
 def test_killed_at_any_moment(stack):
     seed = int(os.environ.get("FAULTS_SEED", time.time_ns() % 10**6))
     print(f"FAULTS_SEED={seed}")
@@ -40,6 +43,22 @@ def test_killed_at_any_moment(stack):
             kills += roll_out(stack, version, moments, canary=canary)
         rollouts += 1
     print(f"{kills.total()} kills in {rollouts} rollouts: {dict(kills)}")
+
+
+@pytest.mark.finding("X21")
+def test_an_agent_that_falls_silent_makes_node_and_environment_unhealthy_in_time(stack, tmp_path):
+    def unhealthy() -> list[str]:
+        shown = stack.admin.get("/clusters/qa")
+        found = [each["name"] for each in shown["nodes"] if not each["healthy"]]
+        assert shown["healthy"] == (not found)
+        return found
+
+    with Fleet(stack, "qa", 2, tmp_path, apart=1) as fleet:
+        assert unhealthy() == []
+        fleet.kill(*fleet.apart)
+        until(lambda: unhealthy() == [*fleet.apart], HEARTBEAT_SECONDS * MISSED_HEARTBEATS + 5)
+        fleet.start_the_dead()
+        until(lambda: unhealthy() == [], HEARTBEAT_SECONDS * MISSED_HEARTBEATS)
 
 
 def roll_out(stack, version: str, moments: random.Random, *, canary: bool) -> Counter[str]:

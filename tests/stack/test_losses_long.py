@@ -119,6 +119,7 @@ def under_way(scene: Scene) -> bool:
     return bool(due) or any(not Phase(each["phase"]).terminal for each in found)
 
 
+@pytest.mark.finding("N8")
 def test_a_good_release_goes_on_without_killed_and_full_nodes_which_are_caught_up(scene):
     prepare(scene, GATE, **TERMS)
     away, first, second = scene.fleet.apart

@@ -20,6 +20,7 @@ def scene(stack, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("strategy", "point"), CASES)
+@pytest.mark.finding("X4")
 def test_the_prior_release_is_back_on_every_node_or_the_nodes_are_named(scene, strategy, point):
     POINTS[point][1](scene, STRATEGIES[strategy])
     print(f"{strategy}, {point}: as it must be")

@@ -9,7 +9,8 @@ from domain.events import EventKind
 from domain.messages import Progress
 from domain.plan import Plan
 from domain.wire import BesideReport, ModuleReport, ModuleState, RunningProcess
-from store import deployments, events
+from store import audit, deployments, events
+from store.audit import AuditFilter
 from store.database import Database
 from store.deployments import AlreadyPlanned, NodeOutcome, OutcomeKind
 from store.tables import DeploymentRow, EventRow
@@ -99,6 +100,39 @@ async def test_every_step_that_the_table_forbids_changes_nothing(database: Datab
                 await write(database, progress(f"{present}-{following}", following))
             assert (await read(database)).phase is present
     assert await kinds(database) == [EventKind.QUEUED]
+
+
+@pytest.mark.finding("1")
+async def test_every_step_that_the_table_has_is_taken(database: Database) -> None:
+    await queue(database)
+    steps = [(present, following) for present in Phase for following in sorted(TRANSITIONS[present])]
+    for present, following in steps:
+        async with database.transaction(TENANT) as session:
+            row = await session.get(DeploymentRow, (TENANT, "d1"))
+            assert row is not None
+            row.phase = present
+        await write(database, progress(f"{present}-{following}", following))
+        assert (await read(database)).phase is following
+    assert len(await kinds(database)) == 1 + len(steps)
+
+
+@pytest.mark.finding("X3")
+@pytest.mark.finding("11")
+async def test_of_twenty_ends_written_at_once_one_counts_with_one_event_and_one_audit_entry(
+    database: Database,
+) -> None:
+    await queue(database)
+    await write(database, progress("1", Phase.PLANNING), progress("2", Phase.STAGING))
+    ends = [progress("end", Phase.COMPLETED) for _ in range(10)]
+    others = [progress(f"other-{number}", Phase.REJECTED) for number in range(10)]
+    told = await asyncio.gather(*(write(database, end) for end in [*ends, *others]), return_exceptions=True)
+    assert {type(each) for each in told} == {type(None), IllegalTransition}
+    assert (await kinds(database)).count(EventKind.FINISHED) == 1
+    async with database.transaction(TENANT) as session:
+        found = await audit.list_page(session, TENANT, AuditFilter(subject="deployment", subject_id="d1"))
+    written = [entry for entry in found.items if f'"action":"{EventKind.FINISHED}"' in entry.content]
+    assert len(written) == 1
+    assert (await read(database)).phase is Phase.COMPLETED
 
 
 @pytest.mark.finding("11")
@@ -237,6 +271,7 @@ async def test_outcomes_of_a_batch_are_written_each_to_its_node(database: Databa
     assert rows["node-01"].observed == report
 
 
+@pytest.mark.finding("X5")
 async def test_taking_back_a_completed_deployment_gives_the_new_record_its_nodes(database: Database) -> None:
     await queue(database)
     plan = await planned(database)

@@ -224,6 +224,7 @@ async def write(database: Database, request: ApprovalInput, number: int, poll: P
         await polls.save(session, record)
 
 
+@pytest.mark.finding("X9")
 async def test_a_gate_and_its_event_are_one_write_and_a_repeat_writes_nothing(database: Database) -> None:
     await queue(database)
     voted = POLL.cast(Ballot(approver="bob"), Decision.APPROVE, None, 1.0)

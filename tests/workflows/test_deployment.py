@@ -64,6 +64,7 @@ async def test_a_failing_analysis_turns_back_the_first_wave_only(stage):
     assert len(scene.world.looks) == 1
 
 
+@pytest.mark.finding("10")
 async def test_an_inconclusive_analysis_extends_then_holds_and_a_person_promotes(stage):
     rule = AnalysisRule(duration=60, interval=10, warm_up=10, extensions=1)
     world = World(
@@ -79,6 +80,7 @@ async def test_an_inconclusive_analysis_extends_then_holds_and_a_person_promotes
     assert result.phase is Phase.COMPLETED
 
 
+@pytest.mark.finding("10")
 async def test_an_inconclusive_analysis_rolls_back_where_the_policy_says_so(stage):
     rule = ANALYSIS.model_copy(update={"on_inconclusive": "rollback"})
     world = World(policy=EnvironmentPolicy(analysis=rule), verdict=lambda look: Outcome.INCONCLUSIVE)

@@ -78,6 +78,7 @@ async def test_a_lane_that_was_terminated_goes_on_with_what_runs_and_what_waits(
     assert ends(world) == {first: Phase.COMPLETED, second: Phase.COMPLETED}
 
 
+@pytest.mark.finding("12")
 async def test_a_frozen_lane_starts_nothing_and_says_why(stage):
     first, second = names(2)
     world = direct_world()

@@ -15,6 +15,7 @@ RECORDED = sorted(HISTORIES.glob("*/*.json"))
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.finding("20")
 async def test_a_recorded_history_replays(path):
     replayer = Replayer(
         workflows=list(ALL_WORKFLOWS),

@@ -43,6 +43,7 @@ def rounds_of(world: World) -> int:
     return sum(entry.event is EventKind.NODES_FAILED and "round" in entry.message for entry in world.progress)
 
 
+@pytest.mark.finding("12")
 async def test_the_alarm_names_the_nodes_and_what_a_person_may_order(stage):
     world = world_of(Stubborn())
     async with stage(world) as scene:
@@ -57,6 +58,7 @@ async def test_the_alarm_names_the_nodes_and_what_a_person_may_order(stage):
     assert rounds_of(world) == RULE.rounds
 
 
+@pytest.mark.finding("12")
 async def test_a_retry_after_the_nodes_were_mended_ends_verified(stage):
     stubborn = Stubborn()
     world = world_of(stubborn)

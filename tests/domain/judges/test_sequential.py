@@ -41,6 +41,7 @@ def test_a_harmless_release_passes_only_with_a_certificate():
         assert metric.ratio.low < 1 < metric.ratio.high
 
 
+@pytest.mark.finding("10")
 def test_too_little_traffic_is_underpowered_and_says_what_is_missing():
     last = rollout(Scenario("quiet", rpm=60.0))[-1]
     errors = named(last, "errors")
@@ -130,6 +131,7 @@ def silenced(look: JudgeLook) -> JudgeLook:
     return look.model_copy(update={"metrics": metrics})
 
 
+@pytest.mark.finding("10")
 def test_a_canary_that_goes_silent_does_not_pass_on_what_it_said_before():
     last = rollout(
         Scenario("silence", rpm=6000.0), change=lambda look: silenced(look) if look.number > 10 else look
@@ -217,6 +219,7 @@ def test_a_gauge_that_never_reaches_its_floor_passes_whatever_the_ratio():
     assert above.outcome is not Outcome.PASS
 
 
+@pytest.mark.finding("10")
 def test_errors_against_a_baseline_of_zero_need_no_division():
     canary = Side(nodes=("a",), values=((5.0,) * 6,), exposure=((100.0,) * 6,))
     baseline = Side(nodes=("b",), values=((0.0,) * 6,), exposure=((100.0,) * 6,))
