@@ -20,6 +20,7 @@ from clients.hooks import HookCaller
 from clients.providers.http import ProviderHttp
 from domain.errors import InvalidInput
 from domain.names import CONTROL_QUEUE, HOOK_QUEUE, NODE_QUEUE
+from runtime import memory
 from runtime.settings import WorkerSettings, load
 from runtime.telemetry import configure_logging, metrics_runtime, start_tracing
 from runtime.temporal import connect, leave_cleanly, worker_tuning, workflow_runner
@@ -93,6 +94,7 @@ async def work(settings: WorkerSettings) -> None:
             providers=providers,
         )
         control, nodes, hooks = workers(held)
+        memory.settle()
         async with leave_cleanly(), control, nodes, hooks:
             await stop.wait()
     await database.dispose()

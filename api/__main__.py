@@ -14,7 +14,7 @@ from api.housekeeping import tidy
 from api.lanes import keep
 from api.services import open_services
 from domain.errors import InvalidInput
-from runtime import settings
+from runtime import memory, settings
 from runtime.settings import ApiSettings
 from runtime.telemetry import configure_logging, start_tracing
 from runtime.temporal import leave_cleanly
@@ -51,6 +51,7 @@ async def serve(configuration: ApiSettings) -> None:
             asyncio.create_task(promotions.keep(services.temporal, services.database)),
             asyncio.create_task(tidy(services.database, services.counters, services.bundles)),
         ]
+        memory.settle()
         try:
             await server.serve()
         finally:
