@@ -7,13 +7,14 @@ the other replicas.
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from cachetools import TTLCache
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.services import Services
+from api.together import Question, Together
 from domain.base import Frozen
 from domain.errors import Forbidden, Unauthenticated
 from domain.identity import TokenRevoked
@@ -61,14 +62,20 @@ class Standings:
     """What was last heard of the holders of tokens; bounded in number and age."""
 
     def __init__(self, seconds: float = STANDING_SECONDS) -> None:
-        self._callers: TTLCache[str, Caller] = TTLCache(maxsize=STANDINGS_KEPT, ttl=seconds)
-        self._refused: TTLCache[str, Unauthenticated | Forbidden] = TTLCache(STANDINGS_KEPT, ttl=seconds)
+        self._seconds = seconds
         self._keys = asyncio.Semaphore(KEYS_AT_ONCE)
+        self.forget()
 
     def forget(self) -> None:
-        """Ask again about everybody: something was revoked or changed here."""
-        self._callers.clear()
-        self._refused.clear()
+        """Ask again about everybody: something was revoked or changed here.
+
+        Answers to what was asked before count for those who asked, and are not kept.
+        """
+        self._callers: TTLCache[str, Caller] = TTLCache(STANDINGS_KEPT, ttl=self._seconds)
+        self._refused: TTLCache[str, Unauthenticated | Forbidden] = TTLCache(
+            STANDINGS_KEPT, ttl=self._seconds
+        )
+        self._asking: Together[Caller] = Together()
 
     async def caller(self, hands: Services, token: str) -> Caller:
         """Who is asking.
@@ -79,32 +86,33 @@ class Standings:
         """
         if token.startswith(api_keys.PREFIX):
             digest = hashlib.sha256(token.encode()).hexdigest()
-            return await self._find(digest, lambda: self._by_key(hands, token))
+            return await self._find(digest, partial(self._by_key, hands, token))
         if hands.issuer is not None and hands.issuer.issued(token):
             said = await hands.issuer.read(token)
             name = f"{said.tenant}/{said.subject}/{said.role}@issuer"
-            return await self._find(name, lambda: _external(hands, said))
+            return await self._find(name, partial(_external, hands, said))
         claims = hands.reader.user(token)
         name = f"{claims.tenant}/{claims.subject}/{claims.sid}"
-        return await self._find(name, lambda: _by_session(hands, claims.tenant, claims.subject, claims.sid))
+        return await self._find(name, partial(_by_session, hands, claims.tenant, claims.subject, claims.sid))
 
     async def _by_key(self, hands: Services, token: str) -> Caller:
         """A few at once: anybody can make keys up, and all of them may not take more of the database."""
         async with self._keys:
             return await _by_key(hands, token)
 
-    async def _find(self, name: str, ask: Callable[[], Awaitable[Caller]]) -> Caller:
+    async def _find(self, name: str, question: Question[Caller]) -> Caller:
         """Who has this name: as found lately, or asked for; a refusal is remembered for as long."""
-        known = self._callers.get(name)
+        callers, refused = self._callers, self._refused
+        known = callers.get(name)
         if known is not None:
             return known
-        refusal = self._refused.get(name)
+        refusal = refused.get(name)
         if refusal is not None:
             raise refusal.with_traceback(None)
         try:
-            found = self._callers[name] = await ask()
+            found = callers[name] = await self._asking.ask(name, question)
         except (Unauthenticated, Forbidden) as error:
-            self._refused[name] = error
+            refused[name] = error
             raise
         return found
 

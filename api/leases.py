@@ -7,13 +7,14 @@ one may be refused when so many hundredths of the limit are left as there are ot
 are counted one by one.
 """
 
-import asyncio
 import time
+from functools import partial
 from typing import Final
 
 from cachetools import LRUCache
 from limits import RateLimitItem
 
+from api.together import Together
 from store.limits import LimitCounters
 
 BLOCKS: Final = 100  # of a limit
@@ -24,7 +25,6 @@ class _Block:
     """What is left of a block, and until when it counts, in seconds of the monotonic clock."""
 
     def __init__(self) -> None:
-        self.lock = asyncio.Lock()
         self._left = 0
         self._ends_at = 0.0
         self._last = False
@@ -51,6 +51,7 @@ class Leases:
     def __init__(self, counters: LimitCounters) -> None:
         self._counters = counters
         self._blocks: LRUCache[str, _Block] = LRUCache(maxsize=BLOCKS_KEPT)
+        self._filling: Together[None] = Together()
 
     async def hit(self, rate: RateLimitItem, *what: str) -> float:
         """Count one against the limit of `what`; 0 if it is within, else the seconds until there is room."""
@@ -58,13 +59,8 @@ class Leases:
         block = self._blocks.get(key)
         if block is None:
             block = self._blocks[key] = _Block()
-        wait = block.use(time.monotonic())
-        while wait is None:
-            async with block.lock:  # one asks, and all who wait use what it gets
-                wait = block.use(time.monotonic())
-                if wait is None:
-                    await self._fill(block, rate, key)
-                    wait = block.use(time.monotonic())
+        while (wait := block.use(time.monotonic())) is None:
+            await self._filling.ask(key, partial(self._fill, block, rate, key))
         return wait
 
     async def _fill(self, block: _Block, rate: RateLimitItem, key: str) -> None:
