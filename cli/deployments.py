@@ -24,6 +24,12 @@ if TYPE_CHECKING:  # httpx is not loaded before somebody is asked
 NAMED_STRATEGIES = ("blue-green", "canary", "direct", "rolling")
 
 DeploymentId = Annotated[str, typer.Argument(metavar="ID", help="The deployment's id.")]
+Hotfix = Annotated[
+    str | None,
+    typer.Option(
+        "--hotfix", metavar="REASON", help="Goes before all others, also in a freeze; has its own gate."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -53,12 +59,7 @@ def deploy(
     arrival: Annotated[
         Arrival | None, typer.Option(help="When the lane is busy; only stricter than the environment's.")
     ] = None,
-    hotfix: Annotated[
-        str | None,
-        typer.Option(
-            "--hotfix", metavar="REASON", help="Goes before all others, also in a freeze; has its own gate."
-        ),
-    ] = None,
+    hotfix: Hotfix = None,
     override: Annotated[
         str | None,
         typer.Option(metavar="REASON", help="With --hotfix: even in a frozen lane; has its own gate."),
@@ -75,11 +76,11 @@ def deploy(
     Exit codes: 0 completed, 2 rolled back and verified, 3 rolled back but not verified or frozen, 4 still
     under way or waiting, 5 rejected or aborted, 1 error.
     """
-    body = _request(release, environment, strategy, description)
+    body = _request(release, environment, strategy, hotfix)
+    if description:
+        body["description"] = description
     if arrival is not None:
         body["arrival"] = arrival.value
-    if hotfix is not None:
-        body |= {"hotfix": True, "reason": hotfix}
     if override is not None:
         body["override"] = override
     with connect(context) as client:
@@ -95,9 +96,7 @@ def plan_deployment(
     release: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The release to bring.")],
     environment: Annotated[str, typer.Option("--env", help="Where to.")],
     strategy: Annotated[str | None, typer.Option(help="As for `deploy`.")] = None,
-    hotfix: Annotated[
-        str | None, typer.Option(metavar="REASON", help="As for `deploy`: with the hotfix's own gate.")
-    ] = None,
+    hotfix: Hotfix = None,
     diff: Annotated[
         str | None,
         typer.Option(metavar="ID|FILE", help="What differs from a deployment's plan, or one kept by --json."),
@@ -109,11 +108,8 @@ def plan_deployment(
     For each wave: its nodes, the zones that they are of (and how many of a zone are left alone meanwhile),
     gates, steps, the time that earlier deployments took for such steps, and what is taken back if it fails.
     """
-    body = _request(release, environment, strategy, "")
-    if hotfix is not None:
-        body |= {"hotfix": True, "reason": hotfix}
     with connect(context) as client:
-        shown = client.post("/deployments/plan", body)
+        shown = client.post("/deployments/plan", _request(release, environment, strategy, hotfix))
         found = compared(client, diff, shown["plan"]) if diff is not None else None
     if as_json:
         show_json(shown if found is None else found.model_dump(mode="json"))
@@ -123,19 +119,17 @@ def plan_deployment(
         show_plan(release, shown)
 
 
-def _request(release: str, environment: str, strategy: str | None, description: str) -> dict[str, Any]:
+def _request(release: str, environment: str, strategy: str | None, hotfix: str | None) -> dict[str, Any]:
     """The body of POST /deployments and /deployments/plan; what was not said is left out."""
     module, _, version = release.partition("@")
     if not module or not version:
         raise CommandFailed(f"{release!r} is not NAME@VERSION", field="release")
-    said = {
-        "module": module,
-        "version": version,
-        "environment": environment,
-        "strategy": read_strategy(strategy),
-        "description": description,
-    }
-    return {key: value for key, value in said.items() if value not in (None, "")}
+    body: dict[str, Any] = {"module": module, "version": version, "environment": environment}
+    if (chosen := read_strategy(strategy)) is not None:
+        body["strategy"] = chosen
+    if hotfix is not None:
+        body |= {"hotfix": True, "reason": hotfix}
+    return body
 
 
 def read_strategy(chosen: str | None) -> str | dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Nodes, orders about single ones, and a lane that waits for an operator."""
+"""Environments and whether anything may start there, nodes, and orders about single ones."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,18 +6,43 @@ from typing import Annotated, Any
 import typer
 
 from cli.errors import CommandFailed
+from cli.freezes import present
 from cli.session import AsJson, connect, console, moment, show_json, show_table
 from runtime import files
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
+    app.command()(environments)
     app.command()(nodes)
     app.command()(resolve)
     app.command()(quarantine)
     app.command("add-node")(add_node)
     app.command()(remove_node)
     app.command("release-node")(release_node)
+
+
+def environments(context: typer.Context, as_json: AsJson = False) -> None:
+    """List environments: how their nodes are, and whether anything may start there."""
+    with connect(context) as client:
+        found = client.get("/clusters")["items"]
+    if as_json:
+        show_json(found)
+        return
+    show_table(
+        ("environment", "nodes", "healthy", "starts"),
+        (
+            (each["environment"], each["nodes_total"], each["nodes_healthy"], standstill(each) or "open")
+            for each in found
+        ),
+    )
+
+
+def standstill(cluster: dict[str, Any]) -> str | None:
+    """Why nothing may start in an environment; None when it may."""
+    lane = [f"lane frozen: {cluster['frozen']}"] if cluster["frozen"] else []
+    freeze = [present(cluster["freeze"])] if cluster["freeze"] else []
+    return "; ".join((*lane, *freeze)) or None
 
 
 def nodes(

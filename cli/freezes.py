@@ -141,12 +141,15 @@ def span(words: str) -> timedelta:
 
 
 def _state(shown: dict[str, Any]) -> str:
-    freeze = shown["freeze"]
-    if freeze is None:
-        return f"{shown['environment']} is open"
+    held = present(shown["freeze"]) if shown["freeze"] is not None else "open"
+    return f"{shown['environment']} is {held}"
+
+
+def present(freeze: dict[str, Any]) -> str:
+    """A freeze that holds now: until when and why."""
     until = freeze["until"]
     end = moment(datetime.fromtimestamp(until, tz=UTC).isoformat()) if until else "it is thawed"
-    return f"{shown['environment']} is frozen until {end}: {freeze['reason']}"
+    return f"frozen until {end}: {freeze['reason']}"
 
 
 def _row(freeze: dict[str, Any]) -> tuple[object, ...]:

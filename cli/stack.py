@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
-from cli.session import AsJson, console, show_json, show_table
+from cli.context import stack_target
+from cli.errors import CommandFailed, sentence
+from cli.fleet import standstill
+from cli.session import AsJson, client_of, console, errors, show_json, show_table
 from runtime.embedded.directory import StackDirectory
 from runtime.embedded.part import StartFailed
 from runtime.embedded.state import PartState, StackState, StackStatus, load
@@ -48,13 +51,18 @@ def down(directory: Directory = DEFAULT_DIRECTORY) -> None:
 
 
 def status(directory: Directory = DEFAULT_DIRECTORY, *, as_json: AsJson = False) -> None:
-    """Show each part of the stack. Exit code 0 when it is ready, 1 otherwise."""
+    """Show each part of the stack, and where nothing may start.
+
+    Exit code 0 when it is ready, 1 otherwise.
+    """
     if not directory.is_dir():
         raise StartFailed(f"there is no stack in {directory}: start one with 'hotswap up'")
     stack = StackDirectory(root=directory.absolute())
     state = load(stack.state)
+    ready = state.supervised and state.status is StackStatus.READY
+    still = _standstills(stack) if ready else {}
     if as_json:
-        show_json(_described(state))
+        show_json({**_described(state), "standstills": still})
     else:
         show_table(
             ("part", "state", "pid", "port", "restarts", "log"),
@@ -64,7 +72,20 @@ def status(directory: Directory = DEFAULT_DIRECTORY, *, as_json: AsJson = False)
             ],
         )
         console.print(f"stack: {_overall(state)}")
-    raise typer.Exit(0 if state.supervised and state.status is StackStatus.READY else 1)
+        for environment, why in still.items():
+            console.print(f"{environment}: {why}", markup=False)
+    raise typer.Exit(0 if ready else 1)
+
+
+def _standstills(stack: StackDirectory) -> dict[str, str]:
+    """Environments where nothing may start, each with why; none where the API does not say."""
+    try:
+        with client_of(stack_target(stack.client)) as client:
+            found = {each["environment"]: standstill(each) for each in client.get("/clusters")["items"]}
+    except CommandFailed as error:
+        errors.print(f"environments: {sentence(error)}", markup=False)
+        return {}
+    return {environment: why for environment, why in found.items() if why is not None}
 
 
 def _described(state: StackState) -> dict[str, object]:

@@ -165,7 +165,7 @@ def _why(frame: Frame) -> Text:
         words += f" · lane frozen: {frame.frozen}"
     if frame.supersedes is not None and frame.phase is Phase.QUEUED:
         words += f" · takes the place of {frame.supersedes}"
-    if frame.freeze is not None and frame.phase is Phase.QUEUED:
+    if frame.freeze is not None and frame.phase is not Phase.FROZEN:  # whose message has it
         words += f" · {frame.freeze.words}"
     text = Text(words or frame.waiting_for or "—")
     if frame.plan_digest is not None:

@@ -134,6 +134,9 @@ async def plan_deployment(body: NewDeployment, caller: Deployer, hands: Hands) -
     """The plan that this request would get now, from what the nodes last reported. Nothing is written."""
     async with hands.database.transaction(caller.tenant) as session:
         prospect = await _admit(session, caller, body)
+        arrival_of(
+            prospect.policy, body.arrival, hotfix=body.hotfix, reason=body.reason, override=body.override
+        )
         plan = prospect.plan(own_parameters(prospect.policy, body.strategy))
         history = await durations.of_steps(session, caller.tenant, body.environment, body.module)
     return preview(prospect, plan, history)

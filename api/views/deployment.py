@@ -17,7 +17,7 @@ from domain.hooks import HookRun
 from domain.measuring import Outage
 from domain.outcomes import NodeState, OutcomeKind, node_state
 from domain.plan import Gate, Plan
-from domain.strategy import StoredStrategy
+from domain.strategy import StoredStrategy, Undo
 from runtime.settings import ApiSettings
 from store.records import (
     DeploymentNode,
@@ -145,7 +145,7 @@ class DeploymentItem(BaseModel):
 class DeploymentDetail(DeploymentItem):
     """A deployment in full.
 
-    `frozen` says why its lane stands still, `freeze` why nothing may start now, `outages` which checks are
+    `frozen` says why its lane stands still, `freeze` why it may start no node now, `outages` which checks are
     held because their provider does not answer.
     """
 
@@ -196,7 +196,7 @@ def detail(parts: DeploymentParts, *, tenant: str, settings: ApiSettings) -> Dep
             "signer": parts.signer,
             "strategy_asked": stored.strategy,
             "frozen": parts.environment.frozen if concerned else None,
-            "freeze": None if stored.phase.terminal else parts.freeze,
+            "freeze": parts.freeze if _starts_nodes(stored) else None,
             "step": stored.step or 0,
             "plan": plan,
             "plan_digest": stored.plan_digest,
@@ -211,6 +211,13 @@ def detail(parts: DeploymentParts, *, tenant: str, settings: ApiSettings) -> Dep
             "unverified": stored.unverified,
         }
     )
+
+
+def _starts_nodes(stored: StoredDeployment) -> bool:
+    """Whether a freeze holds it: not what is over, goes back, or is a declared hotfix."""
+    back = stored.rolls_back is not None or isinstance(stored.strategy, Undo)
+    over = stored.phase.terminal or stored.phase is Phase.ROLLING_BACK
+    return not (back or over or stored.hotfix is not None)
 
 
 def _item(

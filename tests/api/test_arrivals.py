@@ -32,10 +32,10 @@ async def release(world: World) -> Release:
     return made
 
 
-async def ask(world: World, release: Release, **more: Any) -> Any:
+async def ask(world: World, release: Release, path: str = "/deployments", **more: Any) -> Any:
     body = {"module": release.ref.module, "version": release.ref.version, "environment": "development"}
     async with world.asks("dora") as dora:
-        return await dora.post("/deployments", json={**body, **more})
+        return await dora.post(path, json={**body, **more})
 
 
 async def with_policy(world: World, **changes: Any) -> dict[str, Any]:
@@ -73,8 +73,9 @@ async def test_a_hotfix_takes_the_place_of_what_runs_and_goes_before_what_waits(
 async def test_a_policy_may_allow_no_hotfix(world: World, release: Release) -> None:
     before = await with_policy(world, hotfix={"allowed": False})
     try:
-        refused = await ask(world, release, hotfix=True, reason="it burns")
-        assert (refused.status_code, refused.json()["field"]) == (422, "hotfix")
+        for path in ("/deployments", "/deployments/plan"):
+            refused = await ask(world, release, path, hotfix=True, reason="it burns")
+            assert (refused.status_code, refused.json()["field"]) == (422, "hotfix")
     finally:
         await with_policy(world, **before)
     async with world.asks("admin") as admin:

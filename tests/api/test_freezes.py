@@ -127,7 +127,12 @@ async def test_what_missed_the_thaw_is_told_later(world: World) -> None:
     wanted = {"module": "thawed-site", "version": "1.0.0", "environment": "staging"}
     async with world.asks("dora") as dora:
         queued = (await dora.post("/deployments", json=wanted)).json()
+        hotfix = (
+            await dora.post("/deployments", json={**wanted, "hotfix": True, "reason": "it burns"})
+        ).json()
+        assert (await dora.post(f"/deployments/{hotfix['id']}/abort", json={})).status_code == 202
     assert queued["freeze"]["reason"].endswith("x")
+    assert hotfix["freeze"] is None  # holds it not
     lane = lane_id(TENANT, "staging")
     told = await look_after(services.temporal, services.database, frozenset())
     before = [name for name, _body in await world.signals(lane)].count("thaw")

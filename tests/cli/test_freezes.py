@@ -1,5 +1,7 @@
 """`hotswap freeze …` against a small real server."""
 
+import json
+
 import pytest
 
 from cli.errors import CommandFailed
@@ -33,6 +35,18 @@ def test_list_says_whether_it_is_frozen_and_why(server):
     assert "2030-12-23T18:00:00 to 2030-12-27T08:00:00 Europe/Berlin FREQ=YEARLY" in shown.output
     server.routes = {"GET /api/v1/clusters/production/freezes": ok(OPEN)}
     assert run(server, "freeze", "list", "production").output.startswith("production is open\n")
+
+
+def test_environments_say_whether_anything_may_start(server):
+    cluster = {"nodes_total": 2, "nodes_healthy": 1, "frozen": None, "freeze": None}
+    held = {"frozen": "web-07 is not proved to be back", "freeze": FROZEN["freeze"]}
+    items = [{**cluster, "environment": "qa"}, {**cluster, **held, "environment": "production"}]
+    server.routes = {"GET /api/v1/clusters": ok({"items": items})}
+    _, qa, production = run(server, "environments").output.splitlines()
+    assert qa.split() == ["qa", "2", "1", "open"]
+    words = "lane frozen: web-07 is not proved to be back; frozen until it is thawed: feast (year-end)"
+    assert production.rstrip().endswith(words)
+    assert json.loads(run(server, "environments", "--json").output) == items
 
 
 def test_add_sends_local_times_and_the_zone(server):

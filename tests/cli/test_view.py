@@ -228,6 +228,14 @@ def test_a_freeze_says_until_when_and_a_queue_says_why_it_waits():
     assert "frozen until 2026-03-01 12:00:00 UTC: weekend" in why
 
 
+def test_a_freeze_is_told_before_it_holds():
+    freeze = Freeze(reason="weekend", until=None)
+    gated = frame(phase=Phase.WAITING_APPROVAL, message="gate promotion").model_copy(
+        update={"freeze": freeze}
+    )
+    assert "gate promotion · frozen until it is thawed: weekend" in line(drawn(gated), "why")
+
+
 def test_a_hotfix_and_a_superseded_deployment_stand_out():
     assert "HOTFIX" in line(drawn(frame().model_copy(update={"hotfix": "it burns"})), "rollout")
     cause = Cause(kind=CauseKind.SUPERSEDED, message="superseded by greeter@3.0.0, deployment d-2")

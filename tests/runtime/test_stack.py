@@ -118,6 +118,20 @@ def test_status_shows_every_part_running(stack):
     assert stack.run("status").returncode == 0
 
 
+def test_status_says_where_nothing_may_start(stack):
+    def freezes(order, reason):
+        words = [str(HOTSWAP), "freeze", order, "production", "--reason", reason]
+        subprocess.run(words, cwd=stack.directory.parent, capture_output=True, timeout=60, check=True)
+
+    assert stack.status["standstills"] == {}
+    freezes("now", "the network is shaky")
+    why = "frozen until it is thawed: the network is shaky"
+    assert stack.status["standstills"] == {"production": why}
+    assert stack.run("status").stdout.endswith(f"stack: ready\nproduction: {why}\n")
+    freezes("thaw", "it is not")
+    assert stack.status["standstills"] == {}
+
+
 def test_a_second_up_finds_it_running(stack):
     before = stack.pids
     assert "ready" in stack.up("--nodes", "2")
