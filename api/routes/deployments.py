@@ -93,16 +93,8 @@ async def deploy(
     """Queue a deployment in its environment's lane."""
     asked = secrets.token_hex(8)
     async with hands.database.transaction(caller.tenant) as session:
-        prospect = await _admit(session, caller, body)
-        policy, strategy = prospect.policy, own_parameters(prospect.policy, body.strategy)
-        arrival = arrival_of(
-            policy, body.arrival, hotfix=body.hotfix, reason=body.reason, override=body.override
-        )
-        if body.override is not None:
-            await must_be_frozen(session, caller.tenant, body.environment)
-        prospect.plan(strategy)
         deployment = asked
-        if idempotency_key is not None:
+        if idempotency_key is not None:  # first of all: what was accepted once is, whatever has changed since
             deployment = await idempotency.claim(
                 session,
                 caller.tenant,
@@ -112,21 +104,32 @@ async def deploy(
                 deployment=asked,
             )
         if deployment == asked:
-            await deployments.insert(
-                session,
-                caller.tenant,
-                deployment=deployment,
-                environment=body.environment,
-                module=body.module,
-                version=body.version,
-                requester=caller.username,
-                strategy=strategy,
-                description=body.description,
-                hotfix=body.reason if body.hotfix else None,
-                override=body.override,
-            )
-            await arrive(session, caller.tenant, body.environment, deployment, arrival=arrival, policy=policy)
+            await _queue(session, caller, body, asked)
     return await accepted(hands, caller, deployment, response)
+
+
+async def _queue(session: AsyncSession, caller: Caller, body: NewDeployment, deployment: str) -> None:
+    """Admit the request and queue it in its lane, or raise."""
+    prospect = await _admit(session, caller, body)
+    policy, strategy = prospect.policy, own_parameters(prospect.policy, body.strategy)
+    arrival = arrival_of(policy, body.arrival, hotfix=body.hotfix, reason=body.reason, override=body.override)
+    if body.override is not None:
+        await must_be_frozen(session, caller.tenant, body.environment)
+    prospect.plan(strategy)
+    await deployments.insert(
+        session,
+        caller.tenant,
+        deployment=deployment,
+        environment=body.environment,
+        module=body.module,
+        version=body.version,
+        requester=caller.username,
+        strategy=strategy,
+        description=body.description,
+        hotfix=body.reason if body.hotfix else None,
+        override=body.override,
+    )
+    await arrive(session, caller.tenant, body.environment, deployment, arrival=arrival, policy=policy)
 
 
 @router.post("/plan")

@@ -97,6 +97,23 @@ async def test_a_retry_brings_nothing_that_a_request_could_not(
     assert (refused.status_code, refused.json()["code"]) == (409, "requirement-unmet")
 
 
+async def test_a_request_sent_again_is_answered_as_before_whatever_has_changed(
+    world: World, release: Release, staging_first: None
+) -> None:
+    early = await deploy(world, release, key=release.ref.module)
+    assert early.status_code == 409
+    await ran(world, release, f"{release.ref.module}-in", *TO_COMPLETED)
+    accepted = await deploy(
+        world, release, key=release.ref.module
+    )  # what was refused has not used the key up
+    assert accepted.status_code == 202
+    await ran(
+        world, release, f"{release.ref.module}-out", *TO_ROLLED_BACK, rolls_back=f"{release.ref.module}-in"
+    )
+    again = await deploy(world, release, key=release.ref.module)
+    assert (again.status_code, again.json()["id"]) == (202, accepted.json()["id"])
+
+
 async def test_a_hotfix_is_not_tried_again_where_none_is_allowed_any_more(
     world: World, release: Release, staging_first: None
 ) -> None:
