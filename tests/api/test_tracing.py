@@ -37,11 +37,13 @@ class Collector:
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
-        spans = self.spans
+        self.bodies: list[bytes] = []
+        spans, bodies = self.spans, self.bodies
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                bodies.append(body)
                 spans.extend(read_spans(body))
                 self.send_response(200)
                 self.end_headers()
@@ -172,3 +174,16 @@ async def test_a_problem_names_the_callers_trace(traced: Traced) -> None:
             made_up = await vera.get("/deployments/none", headers={"traceparent": nonsense})
             assert made_up.json()["trace_id"] not in (TRACE, "0" * 32)
             assert len(made_up.json()["trace_id"]) == 32
+
+
+async def test_no_query_is_exported_for_a_link_to_vote_has_its_token_there(traced: Traced) -> None:
+    secret, trace = "a-token-in-a-link", "1bf7651916cd43dd8448eb211c80319d"
+    async with traced.world.asks(None) as nobody:
+        headers = {"traceparent": f"00-{trace}-{PARENT}-01"}
+        assert (await nobody.get("/votes", params={"token": secret}, headers=headers)).status_code == 401
+    deadline = time.monotonic() + PATIENCE
+    while not traced.collector.of_trace(trace):
+        assert time.monotonic() < deadline
+        traced.flush()
+        await asyncio.sleep(0.05)
+    assert not [body for body in traced.collector.bodies if secret.encode() in body]
