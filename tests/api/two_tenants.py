@@ -26,9 +26,11 @@ from domain.names import analysis_id, approval_id
 from domain.node import Node
 from domain.permissions import Permission
 from domain.policy import AnalysisRule, default_policy
+from domain.promotion import PromotionStage
+from domain.promotion_messages import PromotionInput
 from domain.release import Kind, ReleaseRef
 from domain.roles import Role
-from store import analyses, api_keys, deployments, nodes, polls, releases, users
+from store import analyses, api_keys, deployments, nodes, polls, promotions, releases, users
 from store.database import Database
 from store.metadata import METADATA
 from store.tables import EnvironmentRow, TenantRow
@@ -63,6 +65,7 @@ class Theirs:
             "username": f"{THEM}-user-{self.number}",
             "key": f"{THEM}-key-{self.number}",
             "analysis": analysis_id(deployment, 1),
+            "promotion": f"{THEM}-promotion-{self.number}",
         }
 
 
@@ -119,6 +122,15 @@ async def _add(database: Database, theirs: Theirs) -> None:
         )
         await polls.save(session, _poll(ids))
         await _judge(session, ids)
+        promotion = PromotionInput(
+            tenant=THEM,
+            promotion=ids["promotion"],
+            requester=ids["username"],
+            module=ids["module"],
+            version="1.0.0",
+        )
+        stage = PromotionStage(environment=ids["environment"])
+        await promotions.insert(session, promotion, [stage], SECRET)
         made, _ = await api_keys.make(
             session,
             THEM,
