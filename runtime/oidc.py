@@ -1,13 +1,14 @@
 """Tokens of one external issuer (OpenID Connect): checked against its JWKS, its roles mapped to ours."""
 
 import asyncio
+import logging
+import math
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 import jwt
 from jwt import PyJWK, PyJWKClient
-from jwt.exceptions import PyJWKClientConnectionError, PyJWKClientError
 from pydantic import ValidationError
 
 from domain.base import Frozen
@@ -16,10 +17,15 @@ from domain.names import TenantId, Username
 from domain.roles import Role
 from runtime.tokens import CLOCK_SKEW, TokenExpired, TokenForged
 
+_log = logging.getLogger(__name__)
+
 # Signatures only: a shared secret (HS…) or "none" would let anybody who knows the public key sign.
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 KEYS_LIVE: Final = 300  # seconds that the issuer's keys are kept
-LOOK_AGAIN_AFTER: Final = 10.0  # seconds between two fetches for a key that is not known
+KEYS_LAST: Final = 3600.0  # seconds that they count on while the issuer does not answer
+LOOK_AGAIN_AFTER: Final = (
+    10.0  # seconds until a key that is not known, or an issuer that is away, is asked for again
+)
 FETCH_TIMEOUT: Final = 5  # seconds
 _REQUIRED: Final = ["iss", "aud", "sub", "iat", "exp"]
 
@@ -64,10 +70,9 @@ class OidcReader:
 
     def __init__(self, rules: OidcRules) -> None:
         self._rules = rules
-        self._client = PyJWKClient(
-            rules.jwks_url, cache_jwk_set=True, lifespan=KEYS_LIVE, timeout=FETCH_TIMEOUT
-        )
-        self._looked = 0.0
+        self._client = PyJWKClient(rules.jwks_url, cache_jwk_set=False, timeout=FETCH_TIMEOUT)
+        self._found: dict[str, PyJWK] = {}
+        self._fetched = self._looked = -math.inf  # seconds of the monotonic clock: keys came, or did not help
         self._lock = asyncio.Lock()
 
     def issued(self, token: str) -> bool:
@@ -111,23 +116,28 @@ class OidcReader:
     async def _key(self, wanted: str) -> PyJWK:
         """The issuer's key with this id. For an unknown one they are fetched anew, but not too often."""
         async with self._lock:
-            found = await self._keys(refresh=False)
-            if wanted not in found and time.monotonic() - self._looked > LOOK_AGAIN_AFTER:
-                found = await self._keys(refresh=True)
-        if wanted not in found:
+            old = time.monotonic() - self._fetched > KEYS_LIVE
+            if old or wanted not in self._found:
+                await self._look_again(known=bool(self._found))
+            if time.monotonic() - self._fetched > KEYS_LAST:
+                raise IssuerUnavailable("the issuer's keys cannot be fetched; try again")
+        if wanted not in self._found:
             raise TokenForged("the token is signed with a key that the issuer does not have")
-        return found[wanted]
+        return self._found[wanted]
 
-    async def _keys(self, *, refresh: bool) -> dict[str, PyJWK]:
-        if refresh:
+    async def _look_again(self, *, known: bool) -> None:
+        """Fetch the keys, unless that was of no use just now; without an answer those from before stay."""
+        if time.monotonic() - self._looked < LOOK_AGAIN_AFTER:
+            return
+        if known:
             self._looked = time.monotonic()
         try:
-            keys = await asyncio.to_thread(self._client.get_signing_keys, refresh)
-        except PyJWKClientConnectionError as error:
-            raise IssuerUnavailable("the issuer's keys cannot be fetched; try again") from error
-        except PyJWKClientError as error:
-            raise TokenForged("the issuer has no key that could have signed this") from error
-        return {str(key.key_id): key for key in keys}
+            keys = await asyncio.to_thread(self._client.get_signing_keys, refresh=True)
+        except (jwt.PyJWTError, ValueError) as error:  # no answer, no keys, or something else altogether
+            self._looked = time.monotonic()
+            _log.warning("the issuer's keys cannot be fetched: %s", error)
+        else:
+            self._found, self._fetched = {str(key.key_id): key for key in keys}, time.monotonic()
 
     def _in_our_words(self, said: Mapping[str, Any]) -> External:
         rules = self._rules
@@ -136,6 +146,8 @@ class OidcReader:
         ours = [rules.roles[each] for each in named if isinstance(each, str) and each in rules.roles]
         if not ours:
             raise Forbidden("the issuer gives you no role here")
+        if rules.username_claim == "email" and said.get("email_verified", True) is not True:
+            raise Forbidden("the issuer has not verified that the e-mail address is yours")
         tenant = _claim(said, rules.tenant_claim) if rules.tenant_claim else rules.tenant
         try:
             return External(

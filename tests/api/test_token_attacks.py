@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from api.application import create_app
 from domain.roles import Role
 from runtime.keyring import key_id
-from runtime.oidc import OidcReader, OidcRules
+from runtime.oidc import KEYS_LAST, KEYS_LIVE, OidcReader, OidcRules
 from runtime.tokens import TokenMinter
 from tests.api.conftest import TENANT, World
 
@@ -230,6 +230,14 @@ EXTERNAL: dict[str, tuple[int, Callable[[Issuer], str]]] = {
     "a name that is none": (401, lambda issuer: issuer.token(email="no name")),
     "no role of ours": (403, lambda issuer: issuer.token(realm_access={"roles": ["guest"]})),
     "no roles at all": (403, lambda issuer: issuer.token(realm_access=None)),
+    "the name of an admin of the platform elsewhere": (
+        403,
+        lambda issuer: issuer.token(email="root@default"),
+    ),
+    "an address that is not verified": (403, lambda issuer: issuer.token(email_verified=False)),
+    "an address verified in words": (403, lambda issuer: issuer.token(email_verified="false")),
+    "not before tomorrow": (401, lambda issuer: issuer.token(nbf=datetime.now(UTC) + 24 * HOUR)),
+    "made tomorrow": (401, lambda issuer: issuer.token(iat=datetime.now(UTC) + 24 * HOUR)),
     "the name of one of ours": (403, lambda issuer: issuer.token(email="admin")),
 }
 
@@ -255,6 +263,28 @@ async def test_the_issuers_new_key_is_fetched_once_and_unknown_ones_do_not_make_
         said = {"iss": issuer.url}
         assert await asked(federated, jwt.encode(said, stranger, "RS256", {"kid": f"no-{number}"})) == 401
     assert issuer.fetched == fetched
+
+
+async def test_an_issuer_that_is_away_is_asked_seldom_and_its_keys_count_on(
+    federated: World, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = federated.services.issuer
+    assert reader is not None
+    assert await asked(federated, issuer.token()) == 200
+    monkeypatch.setattr(reader._client, "uri", "http://127.0.0.1:9/keys")
+    tried, fetch = 0, reader._client.get_signing_keys
+
+    def counting(refresh: bool) -> Any:
+        nonlocal tried
+        tried += 1
+        return fetch(refresh)
+
+    monkeypatch.setattr(reader._client, "get_signing_keys", counting)
+    reader._fetched -= KEYS_LIVE + 1  # as if they were as old
+    assert [await asked(federated, issuer.token()) for _ in range(5)] == [200] * 5
+    reader._fetched -= KEYS_LAST
+    assert [await asked(federated, issuer.token()) for _ in range(5)] == [503] * 5
+    assert tried == 1
 
 
 async def test_when_the_issuer_is_away_the_answer_is_503(world: World) -> None:
