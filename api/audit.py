@@ -14,6 +14,7 @@ from domain.audit import AuditCategory, AuditNote, AuditOutcome
 from store import audit
 
 _log = logging.getLogger(__name__)
+LONGEST_ROUTE: Final = 400  # characters
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 
 
@@ -46,7 +47,9 @@ def of_person(caller: Caller, action: str, username: str, **more: Any) -> AuditN
     return done(caller, action, AuditCategory.PEOPLE, "user", username, **more)
 
 
-def of_sign_in(username: str, action: str, outcome: AuditOutcome = AuditOutcome.DONE) -> AuditNote:
+def of_sign_in(
+    username: str, action: str, outcome: AuditOutcome = AuditOutcome.DONE, *, after: Any = None
+) -> AuditNote:
     """The entry for somebody who says that this is his name."""
     return AuditNote(
         actor=username,
@@ -55,6 +58,7 @@ def of_sign_in(username: str, action: str, outcome: AuditOutcome = AuditOutcome.
         subject="user",
         subject_id=username,
         outcome=outcome,
+        after=after,
     )
 
 
@@ -101,9 +105,13 @@ class Recorder:
 async def _record_request(request: Request, written: list[str]) -> None:
     caller = getattr(request.state, "caller", None)
     if isinstance(caller, Caller) and not written:
-        route = f"{request.method} {request.url.path}"
-        note = done(caller, "request.done", AuditCategory.TENANT, "route", route)
+        note = done(caller, "request.done", AuditCategory.TENANT, "route", _route(request))
         await record(services_of(request), caller, note)
+
+
+def _route(request: Request) -> str:
+    """What was asked for: as much as the index over subjects takes, however long a name somebody sends."""
+    return f"{request.method} {request.url.path}"[:LONGEST_ROUTE]
 
 
 async def record_refusal(request: Request, status: HTTPStatus, code: str) -> None:
@@ -117,7 +125,7 @@ async def record_refusal(request: Request, status: HTTPStatus, code: str) -> Non
         action="request.refused",
         category=AuditCategory.TENANT,
         subject="route",
-        subject_id=f"{request.method} {request.url.path}",
+        subject_id=_route(request),
         outcome=AuditOutcome.REFUSED,
         reason=code,
         after={"status": status.value},

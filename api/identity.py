@@ -21,6 +21,7 @@ from domain.identity import TokenRevoked
 from domain.names import TenantId, Username
 from domain.permissions import NEVER_BY_KEY, Permission, may
 from domain.roles import Role
+from domain.tenancy import is_acting_name
 from runtime.oidc import External
 from store import api_keys, sessions, tenants
 from store.api_keys import KeyText
@@ -118,6 +119,8 @@ class Standings:
 
 
 async def _external(hands: Services, said: External) -> Caller:
+    if is_acting_name(said.subject, hands.settings.platform_tenant):
+        raise Forbidden(f"{said.subject} is a name of the platform's: the issuer may not speak for it")
     async with hands.database.transaction(said.tenant) as session:
         rate = await _rate(session, said.tenant)
         ours = await sessions.standing(session, said.tenant, said.subject, None)

@@ -28,6 +28,7 @@ from domain.tenancy import (
     TenantOrder,
     TenantState,
     TenantUnavailable,
+    acting_name,
 )
 from store import tenants
 from store.database import Database
@@ -95,7 +96,7 @@ async def _acting(hands: Services, caller: Caller, tenant: str) -> Caller:
             found = await tenants.get(session, tenant)
         except NotFound as error:
             raise TenantUnavailable(f"there is no tenant {tenant[:LONGEST_NAME]!r}") from error
-    name = f"{caller.username}@{caller.tenant}"
+    name = acting_name(caller.username, caller.tenant)
     if found.state is TenantState.DELETED or len(name) > LONGEST_NAME:
         raise TenantUnavailable(f"nobody can act in {tenant!r} (any more) as {name!r}")
     return caller.model_copy(update={"tenant": tenant, "username": name, "acting": True})

@@ -141,6 +141,26 @@ def check_name(tenant: str) -> None:
         raise InvalidInput(f"the name {tenant!r} is reserved", field="id")
 
 
+def acting_name(username: str, platform: str) -> str:
+    """Under which name an admin of the platform's tenant acts in another one."""
+    return f"{username}@{platform}"
+
+
+def is_acting_name(username: str, platform: str) -> bool:
+    """Whether a name is, or looks like, that of an admin of the platform in another tenant."""
+    return username.endswith(acting_name("", platform))
+
+
+def check_username(username: str, platform: str, *, field: str = "username") -> None:
+    """See that a person of a tenant has no name that an admin of the platform acts under.
+
+    Raises:
+        InvalidInput: it is one.
+    """
+    if is_acting_name(username, platform):
+        raise InvalidInput(f"names that end in @{platform} are the platform's administrators'", field=field)
+
+
 class TenantOrder(Frozen):
     """What a tenant's workflow works on; `actor` is who asked for it, `admin` the first admin's name."""
 

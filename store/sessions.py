@@ -68,7 +68,7 @@ async def refresh(session: AsyncSession, given: RefreshToken) -> tuple[str, Refr
     """Trade a refresh token for the next one; the person's name and the new token.
 
     Raises:
-        TokenReused: it was traded before; `revoke` the session in a transaction of its own.
+        TokenReused: it was traded before; `end` the session in a transaction of its own.
         TokenRevoked: it never was good, or its session is over.
     """
     following = RefreshToken(tenant=given.tenant, session=given.session, secret=secrets.token_urlsafe(32))
@@ -94,21 +94,23 @@ async def refresh(session: AsyncSession, given: RefreshToken) -> tuple[str, Refr
     raise TokenRevoked("the refresh token does not count: sign in again")
 
 
-async def revoke(
-    session: AsyncSession, tenant: str, *, session_id: str | None = None, username: str | None = None
-) -> list[str]:
-    """End one session, or all of a person; the ids of those that this ended."""
-    statement = (
+async def revoke(session: AsyncSession, tenant: str, username: str) -> None:
+    """End all sessions of a person."""
+    await session.execute(
         update(SessionRow)
-        .where(SessionRow.tenant == tenant, SessionRow.revoked_at.is_(None))
+        .where(SessionRow.tenant == tenant, SessionRow.username == username, SessionRow.revoked_at.is_(None))
         .values(revoked_at=func.now())
-        .returning(SessionRow.id)
     )
-    if session_id is not None:
-        statement = statement.where(SessionRow.id == session_id)
-    if username is not None:
-        statement = statement.where(SessionRow.username == username)
-    return list((await session.scalars(statement)).all())
+
+
+async def end(session: AsyncSession, tenant: str, session_id: str) -> str | None:
+    """End one session; whose it was, None when it was over before."""
+    return await session.scalar(
+        update(SessionRow)
+        .where(SessionRow.tenant == tenant, SessionRow.id == session_id, SessionRow.revoked_at.is_(None))
+        .values(revoked_at=func.now())
+        .returning(SessionRow.username)
+    )
 
 
 async def standing(

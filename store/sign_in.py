@@ -44,13 +44,23 @@ async def begin(session: AsyncSession, tenant: str, username: str) -> Guess:
     return Guess(user=None, locked=known is not None)
 
 
-async def succeeded(session: AsyncSession, tenant: str, username: str) -> None:
-    """The guess was right: forget the wrong ones before it."""
-    await session.execute(
+async def succeeded(session: AsyncSession, tenant: str, username: str, *, password_hash: str) -> bool:
+    """The guess was right: forget the wrong ones before it.
+
+    False when the password is not the one any more that was checked, or the person was disabled since.
+    """
+    same = await session.scalar(
         update(UserRow)
-        .where(UserRow.tenant == tenant, UserRow.username == username)
+        .where(
+            UserRow.tenant == tenant,
+            UserRow.username == username,
+            UserRow.password_hash == password_hash,
+            UserRow.disabled.is_(False),
+        )
         .values(failures=0, locked_until=None)
+        .returning(UserRow.username)
     )
+    return same is not None
 
 
 async def set_password(

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, StringConstraints
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.access import OPEN, Self
 from api.audit import of_person, of_sign_in
@@ -87,7 +88,7 @@ async def get_token(
         raise
     async with hands.database.transaction(body.tenant) as session:
         await tenants.require_open(session, body.tenant)
-        await sign_in.succeeded(session, body.tenant, user.username)
+        await _still(session, body.tenant, user)
         opened = await sessions.open_session(session, body.tenant, user.username)
         audit.note(session, of_sign_in(user.username, "sign-in.succeeded"))
     return _signed_in(hands, user, opened, response)
@@ -105,7 +106,10 @@ async def refresh(body: Refresh, hands: Hands, request: Request, response: Respo
                 raise TokenRevoked("the refresh token does not count: sign in again")
     except TokenReused:
         async with hands.database.transaction(given.tenant) as session:
-            await sessions.revoke(session, given.tenant, session_id=given.session)
+            owner = await sessions.end(session, given.tenant, given.session)
+            if owner is not None:
+                after = {"session": given.session}
+                audit.note(session, of_sign_in(owner, "sign-in.copied", AuditOutcome.REFUSED, after=after))
         request.app.state.standings.forget()
         raise
     return _signed_in(hands, user, following, response)
@@ -117,7 +121,7 @@ async def logout(caller: Self, hands: Hands, request: Request) -> None:
     if caller.session is None:
         raise Conflict("this token belongs to no sign-in of ours")
     async with hands.database.transaction(caller.tenant) as session:
-        await sessions.revoke(session, caller.tenant, session_id=caller.session)
+        await sessions.end(session, caller.tenant, caller.session)
         audit.note(session, of_sign_in(caller.username, "sign-in.ended"))
     request.app.state.standings.forget()
 
@@ -127,14 +131,15 @@ async def change_password(
     body: PasswordChange, caller: Self, hands: Hands, request: Request, response: Response
 ) -> SignedIn:
     """Change one's own password. Every sign-in of this person ends; the answer is a new one."""
-    user = await _checked(hands, caller.tenant, caller.username, body.current)
     if body.new == body.current:
         raise InvalidInput("the new password is the present one", field="new")
     await hands.passwords.require_strong(body.new, about=[caller.username, caller.tenant], field="new")
+    user = await _checked(hands, caller.tenant, caller.username, body.current)
     password_hash = await hands.passwords.hash(body.new)
     async with hands.database.transaction(caller.tenant) as session:
+        await _still(session, caller.tenant, user)
         await sign_in.set_password(session, caller.tenant, caller.username, password_hash, must_change=False)
-        await sessions.revoke(session, caller.tenant, username=caller.username)
+        await sessions.revoke(session, caller.tenant, caller.username)
         opened = await sessions.open_session(session, caller.tenant, caller.username)
         audit.note(session, of_person(caller, "password.changed", caller.username))
     request.app.state.standings.forget()
@@ -174,6 +179,16 @@ async def _checked(hands: Services, tenant: str, username: str, password: str) -
     if not await hands.passwords.check(password, kept) or guess.user is None:
         raise Unauthenticated(_WRONG)
     return guess.user
+
+
+async def _still(session: AsyncSession, tenant: str, user: StoredUser) -> None:
+    """See that the password that was checked is still the person's: it may have been changed meanwhile.
+
+    Raises:
+        Unauthenticated: it is not, or the person was disabled.
+    """
+    if not await sign_in.succeeded(session, tenant, user.username, password_hash=user.password_hash):
+        raise Unauthenticated(_WRONG)
 
 
 def _signed_in(hands: Services, user: StoredUser, opened: RefreshToken, response: Response) -> SignedIn:

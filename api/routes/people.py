@@ -16,6 +16,7 @@ from domain.base import Strict
 from domain.errors import Conflict
 from domain.names import Username
 from domain.roles import Role
+from domain.tenancy import check_username
 from store import audit, sessions, sign_in, users
 from store.records import StoredUser
 
@@ -58,6 +59,7 @@ class UserView(BaseModel):
 @router.post("", status_code=HTTPStatus.CREATED)
 async def add_user(body: NewUser, caller: PeopleAdmin, hands: Hands) -> UserView:
     """Add a person to the tenant."""
+    check_username(body.username, hands.settings.platform_tenant)
     await hands.passwords.require_strong(body.password, about=[body.username, caller.tenant])
     password_hash = await hands.passwords.hash(body.password)
     async with hands.database.transaction(caller.tenant) as session:
@@ -99,7 +101,7 @@ async def change_user(
             session, caller.tenant, username, role=body.role, disabled=body.disabled
         )
         if body.disabled:
-            await sessions.revoke(session, caller.tenant, username=username)
+            await sessions.revoke(session, caller.tenant, username)
         before, after = (_rights(each) if each else None for each in (known, stored))
         audit.note(session, of_person(caller, "user.changed", username, before=before, after=after))
     request.app.state.standings.forget()
@@ -125,7 +127,7 @@ async def reset_password(
     async with hands.database.transaction(caller.tenant) as session:
         await sign_in.set_password(session, caller.tenant, username, password_hash, must_change=True)
         audit.note(session, of_person(caller, "password.reset", username))
-        await sessions.revoke(session, caller.tenant, username=username)
+        await sessions.revoke(session, caller.tenant, username)
     request.app.state.standings.forget()
 
 
@@ -135,7 +137,7 @@ async def sign_out(username: str, caller: PeopleAdmin, hands: Hands, request: Re
     async with hands.database.transaction(caller.tenant) as session:
         await sign_in.unlock(session, caller.tenant, username)
         audit.note(session, of_person(caller, "user.signed-out", username))
-        await sessions.revoke(session, caller.tenant, username=username)
+        await sessions.revoke(session, caller.tenant, username)
     request.app.state.standings.forget()
 
 

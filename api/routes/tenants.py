@@ -18,7 +18,7 @@ from bundles.trust import TrustStore
 from domain.base import Strict
 from domain.errors import Conflict
 from domain.names import TenantId, Username
-from domain.tenancy import Quota, TenantOrder, TenantState, Tier, check_name, check_quota
+from domain.tenancy import Quota, TenantOrder, TenantState, Tier, check_name, check_quota, check_username
 from store import environments, quotas, tenants
 from store.quotas import Usage
 from store.tenants import StoredTenant
@@ -123,6 +123,7 @@ async def add_tenant(body: NewTenant, caller: PlatformAdmin, hands: Hands, respo
     """Make a tenant: its environments with their policies and its first admin, then it is active."""
     check_name(body.id)
     check_quota(body.tier, body.quota)
+    check_username(body.admin, hands.settings.platform_tenant, field="admin")
     if body.trust is not None:
         TrustStore.parse(body.trust.encode(), "trust")
     order = TenantOrder(tenant=body.id, actor=caller.username, admin=body.admin)

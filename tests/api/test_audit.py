@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import secrets
 from http import HTTPStatus
 
 import pytest
@@ -14,7 +15,7 @@ from api.audit import _record_request, done, record
 from api.routes.audit import AuditView
 from domain.audit import AuditCategory
 from domain.roles import Role
-from store import audit
+from store import audit, sessions
 from store.audit import AuditFilter
 from tests.api.conftest import TENANT, World
 from tests.conftest import as_owner
@@ -212,3 +213,27 @@ async def test_what_is_done_to_people_is_kept_without_secrets(world: World) -> N
     assert trail[1]["before"] == {"role": "viewer", "disabled": False}
     assert trail[1]["after"] == {"role": "deployer", "disabled": False}
     assert password not in str(trail)
+
+
+async def test_a_refusal_is_kept_however_long_the_name_that_was_asked_for(world: World) -> None:
+    name = secrets.token_hex(8000)
+    async with world.asks("vera") as vera:
+        assert (await vera.patch(f"/users/{name}", json={})).status_code == HTTPStatus.FORBIDDEN
+    entry = await latest(world, outcome="refused", actor="vera")
+    assert entry["subject_id"].startswith(f"PATCH /api/v1/users/{name[:100]}")
+
+
+async def test_a_copied_refresh_token_is_kept_with_the_session_that_it_ended(world: World) -> None:
+    async with world.services.database.transaction(TENANT) as session:
+        given = await sessions.open_session(session, TENANT, "dora")
+    async with world.asks(None) as anybody:
+        for status in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED):
+            answer = await anybody.post("/auth/refresh", json={"refresh_token": given.text})
+            assert answer.status_code == status
+    entry = await latest(world, action="sign-in.copied")
+    assert (entry["actor"], entry["outcome"], entry["after"]) == (
+        "dora",
+        "refused",
+        {"session": given.session},
+    )
+    assert given.secret not in entry["content"]

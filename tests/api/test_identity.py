@@ -288,3 +288,50 @@ async def test_a_key_cannot_have_more_than_its_owner_nor_what_no_key_has(
     assert refused.json()["field"] == "scopes"
     for body in ({"scopes": []}, {"days": 0}, {"days": 367}, {"name": "No"}):
         assert (await make_key(world, token, **body)).status_code == 422
+
+
+async def test_a_sign_in_that_a_change_of_password_overtakes_opens_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old password was checked, then it was changed and every sign-in ended: this one must not begin."""
+    name, password = await person(world)
+    token = (await sign_in_as(world, name, password)).json()["access_token"]
+    checked, changed = asyncio.Event(), asyncio.Event()
+    check = Passwords.check
+
+    async def held(self: Passwords, given: str, kept: str | None) -> bool:
+        right = await check(self, given, kept)
+        if not checked.is_set():
+            checked.set()
+            await changed.wait()
+        return right
+
+    monkeypatch.setattr(Passwords, "check", held)
+    late = asyncio.create_task(sign_in_as(world, name, password))
+    async with asyncio.timeout(30):
+        await checked.wait()
+        async with world.asks(None) as client:
+            client.headers["Authorization"] = f"Bearer {token}"
+            body = {"current": password, "new": secrets.token_urlsafe(16)}
+            assert (await client.post("/auth/password", json=body)).status_code == 200
+        changed.set()
+        assert (await late).status_code == 401
+
+
+async def test_a_new_password_that_is_refused_locks_nobody_out(world: World) -> None:
+    name, password = await person(world)
+    token = (await sign_in_as(world, name, password)).json()["access_token"]
+    async with world.asks(None) as client:
+        client.headers["Authorization"] = f"Bearer {token}"
+        for _ in range(FAILURES_ALLOWED + 1):
+            refused = await client.post("/auth/password", json={"current": password, "new": "password1234"})
+            assert (refused.status_code, refused.json()["field"]) == (422, "new")
+    assert (await sign_in_as(world, name, password)).status_code == 200
+
+
+async def test_nobody_gets_the_name_that_an_admin_of_the_platform_acts_under(world: World) -> None:
+    body = {"username": f"admin@{TENANT}", "password": "Long-and-quite-unusual-83", "role": "viewer"}
+    async with world.asks("admin") as admin:
+        refused = await admin.post("/users", json=body)
+        assert (refused.status_code, refused.json()["field"]) == (422, "username")
+        assert (await admin.post("/users", json={**body, "username": "ann@example.com"})).status_code == 201
