@@ -79,7 +79,12 @@ async def work(settings: WorkerSettings) -> None:
     await database.require_bound_role()
     providers = settings.providers()
     async with (
-        AgentClient(ca=settings.tls_ca, certificate=settings.tls_certificate, key=settings.tls_key) as agents,
+        AgentClient(
+            ca=settings.tls_ca,
+            certificate=settings.tls_certificate,
+            key=settings.tls_key,
+            networks=settings.where_agents_may_be(),
+        ) as agents,
         ProviderHttp(providers) as provider_http,
         HookCaller(settings.hooks()) as hook_caller,
     ):

@@ -62,7 +62,12 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
     minter, reader = token_keys(settings)
     rules = settings.oidc_rules()
     TrustStore.load(settings.trust_directory)
-    agents = AgentClient(ca=settings.tls_ca, certificate=settings.tls_certificate, key=settings.tls_key)
+    agents = AgentClient(
+        ca=settings.tls_ca,
+        certificate=settings.tls_certificate,
+        key=settings.tls_key,
+        networks=settings.where_agents_may_be(),
+    )
     client = await temporal.connect(settings, identity="hotswap-api")
     database = Database(
         settings.database_url, pool_size=settings.database_pool, pool_wait=settings.database_pool_wait

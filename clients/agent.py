@@ -2,6 +2,8 @@
 
 import asyncio
 import copy
+import errno
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,8 +16,16 @@ from pydantic import TypeAdapter, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from domain import errors
-from domain.errors import HotswapError, NodeError, NodeUnreachable, NodeUntrusted
+from domain.errors import (
+    AddressRefused,
+    AnswerUnreadable,
+    HotswapError,
+    NodeError,
+    NodeUnreachable,
+    NodeUntrusted,
+)
 from domain.names import ModuleName, TenantId
+from domain.networks import AgentNetworks
 from domain.wire import (
     TENANT_HEADER,
     Fault,
@@ -31,6 +41,7 @@ T = TypeVar("T")
 
 DEADLINE = 30.0  # seconds for a call without a deadline of its own
 CONNECT_TIMEOUT = 10.0
+LARGEST_ANSWER = 32 * 1024 * 1024  # bytes
 FIRST_PAUSE = 0.1  # seconds; doubles, jittered, up to
 LONGEST_PAUSE = 2.0
 _BY_CODE: Final = {
@@ -47,6 +58,10 @@ _BY_STATUS: Final = {
 _JOURNAL: TypeAdapter[tuple[JournalEntry, ...]] = TypeAdapter(tuple[JournalEntry, ...])
 
 
+class _NotAllowed(OSError):
+    """Where a connection would lead, no agent may be."""
+
+
 class AgentClient:
     """Talks to any number of agents. An async context manager; close it when the process ends.
 
@@ -58,6 +73,8 @@ class AgentClient:
     - NodeUnreachable: no answer within the deadline; with TLS 1.3 also when the agent refuses our
       certificate, for it can say so only by hanging up;
     - NodeUntrusted: its certificate is not of our CA, or not for that address;
+    - AddressRefused: no agent may be where it leads;
+    - AnswerUnreadable: what answers is no agent, or one that has gone wrong;
     - WrongTenant: the agent belongs to another tenant;
     - the error of `domain.errors` whose code the agent answered; NodeError where we do not know the code.
 
@@ -65,19 +82,22 @@ class AgentClient:
         ca: PEM file of the CA that the agents' certificates are under.
         certificate: PEM file of our client certificate.
         key: PEM file of its key.
+        networks: where agents may be. The very address that is connected to is held against it, so that a
+            name that answers with another one a moment later gains nothing.
     """
 
-    def __init__(self, *, ca: Path, certificate: Path, key: Path) -> None:
+    def __init__(self, *, ca: Path, certificate: Path, key: Path, networks: AgentNetworks) -> None:
         self._tls = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(ca))
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._tls.load_cert_chain(certificate, key)
+        self._networks = networks
         self._session: aiohttp.ClientSession | None = None
         self._tenant: TenantId | None = None
 
     async def __aenter__(self) -> Self:
         """Open the session."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0),
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0, socket_factory=self._socket),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -90,6 +110,13 @@ class AgentClient:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def _socket(self, found: aiohttp.AddrInfoType) -> socket.socket:
+        """A socket for an address that a name has resolved to, if an agent may be there."""
+        family, kind, protocol, _, address = found
+        if not self._networks.allow(str(address[0])):
+            raise _NotAllowed(errno.EACCES, f"no agent may be at {address[0]}")
+        return socket.socket(family, kind, protocol)
 
     def of(self, tenant: TenantId) -> Self:
         """The same connections, for one tenant's calls; for use while this one is open."""
@@ -134,25 +161,26 @@ class AgentClient:
 
     async def report(self, address: str, *, deadline: float = DEADLINE) -> NodeReport:
         """Read the whole node back."""
-        return NodeReport.model_validate_json(await self._get(address, "report", deadline))
+        return _read(NodeReport.model_validate_json, await self._get(address, "report", deadline))
 
     async def module(self, address: str, module: ModuleName, *, deadline: float = DEADLINE) -> ModuleReport:
         """Read one module back; one that the node does not know is absent."""
-        return ModuleReport.model_validate_json(await self._get(address, f"modules/{module}", deadline))
+        body = await self._get(address, f"modules/{module}", deadline)
+        return _read(ModuleReport.model_validate_json, body)
 
     async def samples(
         self, address: str, module: ModuleName, since: float, *, deadline: float = DEADLINE
     ) -> Samples:
         """The samples newer than `since` (seconds since the epoch, on the node's clock)."""
         body = await self._get(address, f"modules/{module}/samples", deadline, since=repr(since))
-        return Samples.model_validate_json(body)
+        return _read(Samples.model_validate_json, body)
 
     async def journal(
         self, address: str, module: ModuleName | None = None, *, deadline: float = DEADLINE
     ) -> tuple[JournalEntry, ...]:
         """The operations that the node remembers to have applied, oldest first."""
         query = {"module": module} if module is not None else {}
-        return _JOURNAL.validate_json(await self._get(address, "journal", deadline, **query))
+        return _read(_JOURNAL.validate_json, await self._get(address, "journal", deadline, **query))
 
     async def _get(self, address: str, path: str, deadline: float, **query: str) -> bytes:
         async def attempt() -> bytes:
@@ -163,7 +191,7 @@ class AgentClient:
     async def _order(self, address: str, operation: Operation) -> OperationResult:
         body = operation.model_dump_json().encode()
         answer = await self._ask("POST", f"{address}/v1/operations", data=body)
-        result = OperationResult.model_validate_json(answer)
+        result = _read(OperationResult.model_validate_json, answer)
         if result.fault is not None:
             raise error_of(result.fault)
         return result
@@ -190,16 +218,42 @@ class AgentClient:
             raise RuntimeError("calls are made for a tenant: AgentClient.of")
         try:
             async with self._session.request(
-                method, url, data=data, params=query, headers={TENANT_HEADER: self._tenant, **_trace()}
+                method,
+                url,
+                data=data,
+                params=query,
+                headers={TENANT_HEADER: self._tenant, **_trace()},
+                allow_redirects=False,
             ) as answer:
-                body = await answer.read()
+                body = await _all_of(answer)
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
                 raise NodeUntrusted(f"{url}: {error}") from error
+            if isinstance(error.__cause__, _NotAllowed):
+                raise AddressRefused(f"{url}: {error.__cause__.strerror}") from error
             raise NodeUnreachable(f"{url}: {error or type(error).__name__}") from error
+        if 300 <= answer.status < 400:  # followed, it would lead wherever a node's owner likes
+            raise AnswerUnreadable(f"{url} points elsewhere, as no agent does")
         if answer.ok:
             return body
         raise _refusal(answer.status, body)
+
+
+async def _all_of(answer: aiohttp.ClientResponse) -> bytes:
+    parts, length = [], 0
+    async for part in answer.content.iter_chunked(64 * 1024):
+        length += len(part)
+        if length > LARGEST_ANSWER:
+            raise AnswerUnreadable(f"{answer.url}: the answer is longer than {LARGEST_ANSWER} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _read(parse: Callable[[bytes], T], body: bytes) -> T:
+    try:
+        return parse(body)
+    except ValidationError as error:
+        raise AnswerUnreadable("the agent's answer is not of the form that agents answer in") from error
 
 
 def _trace() -> dict[str, str]:

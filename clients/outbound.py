@@ -12,8 +12,7 @@ import httpx
 
 from domain.errors import HookRefused, HookUnreachable
 from domain.hook_settings import HookSettings
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from domain.networks import Address, is_metadata, named, plain
 
 
 async def checked(url: str, settings: HookSettings) -> tuple[httpx.URL, dict[str, str], dict[str, str]]:
@@ -30,8 +29,8 @@ async def checked(url: str, settings: HookSettings) -> tuple[httpx.URL, dict[str
     port = asked.port or (443 if asked.scheme == "https" else 80)
     addresses = await _resolve(host, port)
     for address in addresses:
-        private = any(address in network for network in settings.networks)
-        if not private and (not address.is_global or address.is_multicast):
+        private = named(address, settings.networks)
+        if not private and (not address.is_global or address.is_multicast or is_metadata(address)):
             raise HookRefused(f"{host} is at {address}, in no network that the worker's settings allow")
         if not private and asked.scheme != "https":
             raise HookRefused(f"{host}: only https outside the networks that the worker's settings allow")
@@ -46,11 +45,4 @@ async def _resolve(host: str, port: int) -> list[Address]:
     except OSError as error:
         raise HookUnreachable(f"{host} does not resolve: {error.strerror or error}") from error
     addresses = [ipaddress.ip_address(each[4][0]) for each in found]
-    return [_plain(address) for address in addresses]
-
-
-def _plain(address: Address) -> Address:
-    """An IPv4 address in IPv6's clothes is the IPv4 address."""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
+    return [plain(address) for address in addresses]

@@ -18,6 +18,8 @@ from pydantic import Field
 from domain.base import Frozen, Strict
 from domain.deployment import NodeFailure
 from domain.errors import (
+    AddressRefused,
+    AnswerUnreadable,
     DiskFull,
     Fenced,
     HookFailed,
@@ -42,6 +44,8 @@ class Blame(StrEnum):
 _BY_CODE: Final = {
     NodeUnreachable.code: Blame.NODE,
     NodeUntrusted.code: Blame.NODE,
+    AddressRefused.code: Blame.NODE,
+    AnswerUnreadable.code: Blame.NODE,
     WrongTenant.code: Blame.NODE,
     DiskFull.code: Blame.NODE,
     SocketUnavailable.code: Blame.NODE,
@@ -49,7 +53,7 @@ _BY_CODE: Final = {
     HookFailed.code: Blame.OPERATOR,
     ZoneShort.code: Blame.INFRASTRUCTURE,
 }
-_OF_THE_NETWORK: Final = (NodeUnreachable.code, NodeUntrusted.code)
+_OF_THE_NETWORK: Final = (NodeUnreachable.code, NodeUntrusted.code, AddressRefused.code)
 
 
 class Attributed(Frozen):

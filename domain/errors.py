@@ -158,6 +158,18 @@ class NodeUntrusted(NodeError):
     code = "node-untrusted"
 
 
+class AddressRefused(NodeError):
+    """The agent's address is in a network where no agent may be."""
+
+    code = "address-refused"
+
+
+class AnswerUnreadable(NodeError):
+    """What answers there does not answer as an agent does: a redirect, too much, or of another form."""
+
+    code = "answer-unreadable"
+
+
 class WrongTenant(NodeError):
     """The agent belongs to another tenant than the one that asks."""
 

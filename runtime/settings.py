@@ -17,12 +17,21 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, Field, FilePath, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    FilePath,
+    IPvAnyNetwork,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import SettingsConfigDict
 
 from domain.base import in_words
 from domain.errors import InvalidInput
 from domain.hook_settings import HookSettings
+from domain.networks import AgentNetworks
 from domain.provider_settings import ProviderSettings
 from runtime import vault
 from runtime.limit_settings import LimitSettings
@@ -118,6 +127,11 @@ class Settings(TelemetrySettings):
         description="PEM client certificate that agents know the control plane by."
     )
     tls_key: FilePath = Field(description="PEM key of that certificate.")
+    agent_networks: list[IPvAnyNetwork] = Field(
+        default=[],
+        description="Networks (JSON list) that agents may be in, and no others. Without: anywhere but at "
+        "link-local, metadata and multicast addresses, and on this machine in development only.",
+    )
     jwt_public_key_file: FilePath = Field(description="PEM Ed25519 key that tokens are checked with.")
 
     @model_validator(mode="after")
@@ -139,6 +153,12 @@ class Settings(TelemetrySettings):
             if path.stat().st_mode & stat.S_IROTH:
                 raise ValueError(f"{name}: everyone may read {path}; take that right away (chmod o-r)")
         return self
+
+    def where_agents_may_be(self) -> AgentNetworks:
+        """The networks that agents are looked for in."""
+        return AgentNetworks(
+            networks=tuple(self.agent_networks), loopback=self.profile is Profile.DEVELOPMENT
+        )
 
     def private_files(self) -> dict[str, Path]:
         """The files that hold secrets, by the name of their setting."""

@@ -78,6 +78,9 @@ STATEMENTS: Final = {
     "N15": "Three API processes are one: keys rotate, limits count, sessions end, streams go on and repeats "
     "are known at all of them, without a setting; what a further process gains is in docs/benchmarks.md.",
     "N16": "Logs are JSON; one id finds a rollout in all of them, and no secret is in any.",
+    "N17": "Each of OWASP's risks has controls, and each control tests (docs/security/owasp.md). What the "
+    "control plane connects to on somebody's word is bounded by the address that it connects to. No soak of "
+    "72 hours and no penetration test by others were made.",
     "X1": "Whatever is sent, no answer is a server error, and each is one that the API document describes.",
     "X2": "A real rollout leaves traces, numbers and events; dashboards ask for what exists; an API "
     "without its database says that it is not ready.",

@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import re
 import subprocess
 import tomllib
 from collections import defaultdict
@@ -74,6 +75,38 @@ def test_the_linter_refuses_what_branches_too_often() -> None:
     assert rules["mccabe"]["max-complexity"] <= 10
     lifted = itertools.chain(rules["ignore"], *rules["per-file-ignores"].values())
     assert not [rule for rule in lifted if rule.startswith("C9")]
+
+
+@pytest.mark.finding("N17")
+def test_the_linter_looks_for_statements_and_shells_made_of_text() -> None:
+    """S608: SQL put together; S602, S604 to S606: shells. S603 and S607 are about any program at all."""
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"]
+    assert "S" in rules["select"]
+    assert {rule for rule in rules["ignore"] if rule.startswith("S") and rule[1].isdigit()} == {
+        "S603",
+        "S607",
+    }
+    lifted = [
+        f"{pattern} {rule}" for pattern, ignored in rules["per-file-ignores"].items() for rule in ignored
+    ]
+    assert {each for each in lifted if each.split()[1].startswith("S")} == {"tests/** S", "bench/** S101"}
+
+
+@pytest.mark.finding("N17")
+def test_every_package_is_pinned_with_its_hash() -> None:
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8").replace("\\\n", "")
+    pins = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    assert len(pins) > 100
+    assert [pin for pin in pins if not re.match(r"\S+==\S+( ;[^-]+)? +--hash=sha256:[0-9a-f]{64}", pin)] == []
+    assert "--require-hashes" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+@pytest.mark.finding("N17")
+def test_lint_looks_for_advisories_secrets_and_unsafe_calls() -> None:
+    _, _, rest = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nlint:")
+    lint, _, _ = rest.partition("\n\n")
+    assert all(tool in lint for tool in ("bandit", "detect-secrets-hook", "tests.advisories", "mypy", "ruff"))
+    assert "make lint" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def runs(node: ast.AST) -> Iterator[tuple[int, str]]:

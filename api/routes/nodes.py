@@ -60,6 +60,7 @@ class Registered(FleetNode):
 )
 async def register(body: NewNode, caller: Registrar, hands: Hands, response: Response) -> Registered:
     """Make a node known, or give a known one a new address, new labels and a new token."""
+    hands.settings.where_agents_may_be().require(body.address)
     minted = hands.minter.node(tenant=caller.tenant, node=body.name)
     try:
         async with hands.database.transaction(caller.tenant) as session:

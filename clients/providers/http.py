@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
@@ -47,7 +47,8 @@ class ProviderHttp:
             ProviderDown: no answer, or one that says to try later (5xx, 408, 429).
             ProviderRefused: not an allowed address, another status, or too long an answer.
         """
-        if "/.." in urlsplit(url).path:
+        path = unquote(urlsplit(url).path)
+        if "/.." in path or "\\" in path:
             raise ProviderRefused(f"{url}: a path upwards")
         sent = {**(headers or {}), **self._settings.headers_for(url)}
         try:

@@ -24,6 +24,7 @@ from agent.records import LINE, Line
 from bundles.archive import pack
 from bundles.signature import sign
 from clients.agent import AgentClient
+from domain.networks import AgentNetworks
 from domain.release import ReleaseRef
 from domain.wire import Action, ModuleReport, Operation, OperationResult
 from runtime.authority import Authority, Credentials, Usage
@@ -53,7 +54,12 @@ class Pki:
 
     def agents(self, credentials: Credentials | None = None) -> AgentClient:
         own = credentials or self.control
-        return AgentClient(ca=self.ca.root.certificate, certificate=own.certificate, key=own.key)
+        return AgentClient(
+            ca=self.ca.root.certificate,
+            certificate=own.certificate,
+            key=own.key,
+            networks=AgentNetworks(loopback=True),
+        )
 
     @asynccontextmanager
     async def connect(self, credentials: Credentials | None = None) -> AsyncIterator[AgentClient]:

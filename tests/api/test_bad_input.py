@@ -281,6 +281,8 @@ async def test_a_version_cannot_be_pushed_twice_with_other_bytes(
         ({"name": "UPPER"}, "name"),
         ({"environment": "nowhere"}, "environment"),
         ({"address": "http://127.0.0.1:1"}, "address"),
+        ({"address": "https://169.254.169.254:80"}, "address"),
+        ({"address": "https://[fe80::1]:8443"}, "address"),
         ({"labels": {"zone": "a b"}}, "labels.zone"),
         ({"last_seen": "2020-01-01"}, "last_seen"),
     ],

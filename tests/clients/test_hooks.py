@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -143,8 +144,14 @@ async def test_a_polled_hook_that_only_waits_is_given_up(caller: HookCaller) -> 
         ("http://127.0.0.1:1/", {"networks": ["10.0.0.0/8"]}, "in no network"),
         ("http://127.0.0.1:1/", {"networks": ["127.0.0.0/8"], "hosts": ["hooks.example.com"]}, "not among"),
         ("http://8.8.8.8/", {}, "only https"),
+        ("https://[64:ff9b::a9fe:a9fe]/", {}, "169.254.169.254, in no network"),
+        ("https://[2002:a9fe:a9fe::1]/", {}, "169.254.169.254, in no network"),
+        ("https://168.63.129.16/", {}, "in no network"),
+        ("http://169.254.169.254/", {"networks": ["0.0.0.0/0"]}, "in no network"),
+        ("http://2852039166/", {"networks": ["0.0.0.0/0"]}, "169.254.169.254, in no network"),
     ],
 )
+@pytest.mark.finding("N17")
 async def test_addresses_that_nobody_allowed_are_not_called(
     url: str, settings: dict[str, object], words: str
 ) -> None:
@@ -152,6 +159,27 @@ async def test_addresses_that_nobody_allowed_are_not_called(
         outcome, _ = await run(strict, order(call={"kind": "http", "url": url}))
     assert (outcome.result, outcome.attempts) == (HookResult.FAILED, 1)
     assert words in outcome.message
+
+
+@pytest.mark.finding("N17")
+async def test_a_call_goes_to_the_address_that_was_checked_whatever_the_name_says_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = iter(["127.0.0.1", "169.254.169.254"])
+    ask = socket.getaddrinfo
+
+    def rebinding(host: str, *more: object, **named: object) -> object:
+        return ask(next(said) if host == "rebinds.test" else host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    local = HookSettings.model_validate({**LOCAL, "networks": ["127.0.0.1/32"]})
+    async with HookCaller(local) as caller, receiving(answers(200)) as receiver:
+        url = receiver.url.replace("127.0.0.1", "rebinds.test")
+        outcome, _ = await run(caller, order(url))
+        assert outcome.result is HookResult.DONE
+        again, _ = await run(caller, order(url))
+    assert [got.headers["Host"] for got in receiver.got] == [url.removeprefix("http://")]
+    assert "169.254.169.254, in no network" in again.message
 
 
 async def test_an_unknown_key_is_refused_before_anything_is_sent() -> None:

@@ -104,6 +104,9 @@ async def test_an_answer_that_says_later_is_an_outage(address, http, status):
         ("/text", None, "no JSON"),
         ("/stats", "$.nothing", "nothing at"),
         ("/a/../b", None, "a path upwards"),
+        ("/a/%2e%2E/b", None, "a path upwards"),
+        ("/a/..%2fb", None, "a path upwards"),
+        ("/a\\..\\b", None, "a path upwards"),
     ],
 )
 async def test_any_other_answer_is_refused(address, http, path, json_path, reason):
@@ -111,8 +114,16 @@ async def test_any_other_answer_is_refused(address, http, path, json_path, reaso
         await ask_web(http, WebProvider(url=f"{address}{path}", json_path=json_path))
 
 
+@pytest.mark.finding("N17")
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:1/", "http://127.0.0.1:1/belowed", "http://127.0.0.2/below"]
+    "url",
+    [
+        "http://127.0.0.1:1/",
+        "http://127.0.0.1:1/belowed",
+        "http://127.0.0.2/below",
+        "http://127.0.0.1:1/below@127.0.0.2/",
+        "http://169.254.169.254/latest/meta-data",
+    ],
 )
 async def test_an_address_that_is_not_allowed_is_not_asked(http, url):
     with pytest.raises(ProviderRefused, match="under no address"):
