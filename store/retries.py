@@ -14,7 +14,7 @@ async def lost_nodes(session: AsyncSession, tenant: str, deployment: str) -> tup
         .where(
             DeploymentNodeRow.tenant == tenant,
             DeploymentNodeRow.deployment == deployment,
-            (DeploymentNodeRow.outcome == OutcomeKind.FAILED) | DeploymentNodeRow.fault.is_not(None),
+            DeploymentNodeRow.outcome == OutcomeKind.FAILED,
         )
         .order_by(DeploymentNodeRow.node)
     )

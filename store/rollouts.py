@@ -32,6 +32,7 @@ class AlreadyPlanned(HotswapError):
 
 
 _PROVED = (OutcomeKind.VERIFIED, OutcomeKind.REVERT_VERIFIED)
+_BACK = (OutcomeKind.REVERTED, OutcomeKind.REVERT_VERIFIED)
 
 
 async def request_of(session: AsyncSession, tenant: str, deployment: str) -> PlanningRequest:
@@ -192,7 +193,10 @@ async def goes_forward(session: AsyncSession, tenant: str, deployment: str) -> N
 async def record_outcomes(
     session: AsyncSession, tenant: str, deployment: str, outcomes: Sequence[NodeOutcome]
 ) -> None:
-    """Write what became of a batch's nodes, in one statement. A success clears an earlier fault."""
+    """Write what became of a batch's nodes, in one statement.
+
+    A success clears an earlier fault; going back does not, for the fault is why.
+    """
     if not outcomes:
         return
     batch = [
@@ -219,7 +223,10 @@ async def record_outcomes(
         )
         .values(
             outcome=written.c.outcome,
-            fault=written.c.fault,
+            fault=case(
+                (written.c.outcome.in_(_BACK), func.coalesce(written.c.fault, DeploymentNodeRow.fault)),
+                else_=written.c.fault,
+            ),
             observed=func.coalesce(written.c.observed, DeploymentNodeRow.observed),
             verified_at=case((written.c.proved, func.now()), else_=DeploymentNodeRow.verified_at),
         )

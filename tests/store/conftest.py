@@ -62,22 +62,25 @@ async def queue(database: Database, deployment: str = "d1", **changes: str | Non
     return deployment
 
 
-async def a_plan(database: Database) -> Plan:
+async def a_plan(database: Database, *only: str) -> Plan:
     async with database.transaction(TENANT) as session:
-        fleet = await nodes.of_environment(session, TENANT, "production")
+        everybody = await nodes.of_environment(session, TENANT, "production")
+    fleet = [each for each in everybody if not only or each.name in only]
     return make_plan(
         tenant=TENANT,
         environment="production",
         release=NEW,
         nodes=fleet,
-        running={name: ref.version if ref else None for name, ref in PRIOR.items()},
+        running={node.name: ref.version if (ref := PRIOR.get(node.name)) else None for node in fleet},
         strategy=Canary(),
         policy=default_policy("production"),
     )
 
 
-async def planned(database: Database, deployment: str = "d1") -> Plan:
-    plan = await a_plan(database)
+async def planned(database: Database, deployment: str = "d1", *only: str) -> Plan:
+    """A stored plan of the deployment, of the whole environment or of some nodes `only`."""
+    plan = await a_plan(database, *only)
+    prior = {name: PRIOR.get(name) for name in plan.nodes}
     async with database.transaction(TENANT) as session:
-        await deployments.save_plan(session, TENANT, deployment, plan, PRIOR)
+        await deployments.save_plan(session, TENANT, deployment, plan, prior)
     return plan

@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from domain.deployment import Phase
+from domain.deployment import NodeFailure, Phase
 from domain.events import EventKind
 from domain.lane import startable, startable_beside
 from domain.messages import LaneView, Progress
@@ -215,6 +215,60 @@ async def test_a_failed_catch_up_quarantines_its_nodes_instead_of_trying_for_eve
         stored = await nodes.get(session, TENANT, AWAY)
     assert stored.quarantine is not None
     assert (stored.quarantine.code, stored.quarantine.deployment) == ("catch-up-failed", made)
+    assert await due(database) == []
+
+
+async def catching_up_two(database: Database) -> tuple[str, str]:
+    """Both run what is old; one fails, and both are taken back. The deployment and the node that failed."""
+    await completed(database)
+    await nobody_is_due(database)
+    await joined(database)
+    await joined(database, "node-12")
+    (made,) = await caught_up(database)
+    await phase(database, made, Phase.PLANNING)
+    await planned(database, made, "node-11", "node-12")
+    await phase(database, made, Phase.ACTIVATING)
+    fault = NodeFailure(node="node-12", code="smoke-failed", message="it says no")
+    outcomes = [
+        NodeOutcome(node="node-11", outcome=OutcomeKind.ACTIVATED),
+        NodeOutcome(node="node-12", outcome=OutcomeKind.FAILED, fault=fault),
+    ]
+    async with database.transaction(TENANT) as session:
+        await deployments.record_outcomes(session, TENANT, made, outcomes)
+    return made, "node-12"
+
+
+async def test_only_the_nodes_that_failed_are_quarantined_and_the_others_are_tried_again(
+    database: Database,
+) -> None:
+    made, failed = await catching_up_two(database)
+    await phase(database, made, Phase.ROLLING_BACK)
+    back = [NodeOutcome(node=name, outcome=OutcomeKind.REVERT_VERIFIED) for name in ("node-11", failed)]
+    async with database.transaction(TENANT) as session:
+        await deployments.record_outcomes(session, TENANT, made, back)
+    await phase(database, made, Phase.ROLLED_BACK_VERIFIED)
+    async with database.transaction(TENANT) as session:
+        stored = await nodes.get(session, TENANT, failed)
+        other = await nodes.get(session, TENANT, "node-11")
+    assert stored.quarantine is not None
+    assert (stored.quarantine.code, stored.quarantine.message) == ("catch-up-failed", "it says no")
+    assert other.quarantine is None
+    assert await due(database) == ["node-11"]
+    assert await caught_up(database) == ()  # it has to report anew
+    await reports(database, OLD, "node-11")
+    (again,) = await caught_up(database)
+    async with database.transaction(TENANT) as session:
+        assert (await deployments.request_of(session, TENANT, again)).only_nodes == ("node-11",)
+
+
+async def test_a_node_that_a_completed_catch_up_has_lost_is_not_tried_for_ever(database: Database) -> None:
+    made, failed = await catching_up_two(database)
+    await phase(database, made, Phase.COMPLETED)
+    async with database.transaction(TENANT) as session:
+        assert (await nodes.get(session, TENANT, failed)).quarantine is not None
+    await reports(database, NEW, "node-11")
+    await reports(database, OLD, failed)
+    assert await caught_up(database) == ()
     assert await due(database) == []
 
 

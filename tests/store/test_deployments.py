@@ -267,8 +267,13 @@ async def test_outcomes_of_a_batch_are_written_each_to_its_node(database: Databa
     async with database.transaction(TENANT) as session:
         await deployments.record_outcomes(session, TENANT, "d1", later)
         rows = {row.node: row for row in await deployments.nodes_of(session, TENANT, "d1")}
-    assert rows["node-02"].fault is None
+    assert rows["node-02"].fault == fault  # why it went back
     assert rows["node-01"].observed == report
+    better = [NodeOutcome(node="node-02", outcome=OutcomeKind.VERIFIED)]
+    async with database.transaction(TENANT) as session:
+        await deployments.record_outcomes(session, TENANT, "d1", better)
+        rows = {row.node: row for row in await deployments.nodes_of(session, TENANT, "d1")}
+    assert rows["node-02"].fault is None
 
 
 @pytest.mark.finding("X5")
