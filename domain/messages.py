@@ -275,6 +275,12 @@ class AnalysisInput(Frozen):
     shift: float | None = None
 
     @property
+    def checks_alone(self) -> bool:
+        """Whether condition checks decide, because no metric is compared between nodes."""
+        compared = self.rule.metrics or self.rule.sources or self.against == "health"
+        return bool(self.rule.conditions) and not compared
+
+    @property
     def clock_shift(self) -> float:
         """How many seconds earlier the same nodes are the baseline; 0 where other nodes are."""
         if self.shift is not None:

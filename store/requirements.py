@@ -35,13 +35,19 @@ async def check(
 async def check_policy(
     session: AsyncSession, tenant: str, environment: str, policy: EnvironmentPolicy
 ) -> None:
-    """Refuse a policy that requires an environment which does not come before its own.
+    """Refuse a policy by which no release could come here.
 
-    So no circle of environments can wait for one another.
+    One whose analysis judges nothing is never sure. One that requires an environment which does not come
+    before its own could make a circle of environments that wait for one another.
 
     Raises:
-        InvalidInput: there is none of that name, or it comes later.
+        InvalidInput: nothing is judged; there is no environment of that name, or it comes later.
     """
+    judged = policy.analysis
+    if not (judged.metrics or judged.sources or judged.conditions):
+        raise InvalidInput(
+            "nothing would be judged: give metrics, sources or conditions", field="analysis.metrics"
+        )
     if policy.requires is None:
         return
     rows = await session.execute(

@@ -14,22 +14,23 @@ from workflows.attributes import show_position
 from workflows.conditions import Conditions
 from workflows.inbox import Inbox, Receives
 from workflows.options import LOOK
-from workflows.tasks import settle
+from workflows.tasks import settle, within
 from workflows.verdicts import keep_last_word, show_verdict
 
 with workflow.unsafe.imports_passed_through():
     from activities.orders import Looks
 
 OUTLASTS: Final = "looks-outlast-an-outage"  # before, it ended the analysis
+ALONE: Final = "checks-decide-alone"  # before, a judge without metrics was asked too, and was never sure
 
 
 @workflow.defn
 class CanaryAnalysisWorkflow(Receives):
     """Canary nodes against concurrent baseline nodes, until the verdict or the end of the time.
 
-    Condition checks of the rule run beside the looks. In the background there are no looks: the checks run
-    until the deployment says `conclude`, or one of them is bad. It continues as new when its history has
-    grown.
+    Condition checks of the rule run beside the looks. Where the rule compares no metric they decide alone. In
+    the background there are no looks: the checks run until the deployment says `conclude`, or one of them is
+    bad. It continues as new when its history has grown.
     """
 
     @workflow.init
@@ -57,6 +58,8 @@ class CanaryAnalysisWorkflow(Receives):
         began = await self._begin()
         if request.background:
             through = await self._watch()
+        elif request.checks_alone and workflow.patched(ALONE):
+            through = await self._measure_alone(began)
         elif request.rule.conditions:
             through = await self._judge_and_measure(began)
         else:
@@ -114,6 +117,21 @@ class CanaryAnalysisWorkflow(Receives):
         else:
             self._conditions.stop()
         await measuring
+        return through
+
+    async def _measure_alone(self, began: float) -> bool:
+        """Measure for one duration, and what is counted to its end; False if the history is full before."""
+        measuring = asyncio.ensure_future(self._conditions.run())
+        left = began + self._request.rule.duration - workflow.time()
+        try:
+            await within(max(left, 0.0), lambda: measuring.done() or self._full, "end of the measurements")
+            if not self._full:
+                self._conditions.end()
+            await workflow.wait_condition(lambda: measuring.done() or self._full)
+            through = measuring.done()
+        finally:
+            self._conditions.stop()
+            await workflow.wait([measuring])
         return through
 
     async def _judge_alone(self, began: float) -> bool:

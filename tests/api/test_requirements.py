@@ -67,6 +67,14 @@ async def test_production_waits_for_staging(world: World, release: Release, stag
     assert (await deploy(world, release)).status_code == 409
 
 
+async def test_a_policy_that_judges_nothing_is_refused(world: World) -> None:
+    async with world.asks("admin") as admin:
+        policy = (await admin.get("/clusters/staging")).json()["policy"]
+        for_nothing = {**policy, "analysis": {**policy["analysis"], "metrics": []}}
+        answer = await admin.put("/clusters/staging/policy", json=for_nothing)
+    assert (answer.status_code, answer.json()["field"]) == (422, "analysis.metrics")
+
+
 async def test_a_policy_requires_an_environment_that_comes_before(world: World) -> None:
     async with world.asks("admin") as admin:
         policy = (await admin.get("/clusters/staging")).json()["policy"]

@@ -46,7 +46,9 @@ def said(phase: str, *, after: int = 0, then: str = "failed"):
     return answer
 
 
-async def measured_alone(stage, answer, *checks: ConditionCheck) -> tuple[Verdict, int]:
+async def measured_alone(
+    stage, answer, *checks: ConditionCheck, background: bool = True, **rule: object
+) -> tuple[Verdict, int]:
     """The last word of checks that end by themselves, and how many measurements that took."""
     world = World(measured=answer)
     name = f"analysis-{uuid.uuid4().hex[:8]}-background"
@@ -60,9 +62,9 @@ async def measured_alone(stage, answer, *checks: ConditionCheck) -> tuple[Verdic
         canary=("node-01",),
         baseline=(),
         canary_version="2.0.0",
-        rule=AnalysisRule(conditions=checks),
+        rule=AnalysisRule(conditions=checks, **rule),
         subject="greeter@2.0.0",
-        background=True,
+        background=background,
     )
     async with stage(world) as scene:
         result = await scene.client.execute_workflow(
@@ -135,6 +137,23 @@ async def test_a_check_that_fails_ends_the_analysis_although_the_judge_passes(re
     result = await deployed(real_stage, one)
     assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.ANALYSIS)
     assert "rate" in result.cause.message
+
+
+async def test_checks_decide_alone_where_no_metric_is_compared(stage):
+    rule = {"metrics": (), "duration": 600, "warm_up": 5}
+    verdict, measurements = await measured_alone(
+        stage, said("successful"), check(interval=60), check("once"), background=False, **rule
+    )
+    assert (verdict.outcome, verdict.judge) == (Outcome.PASS, "conditions")
+    assert [(each.metric, each.outcome) for each in verdict.metrics] == [("rate", "pass"), ("once", "pass")]
+    assert measurements in {11, 12}  # one of them for the whole duration
+
+
+async def test_a_check_that_fails_alone_turns_the_rollout_back_at_once(real_stage):
+    one = world(check(interval=0.1), measured=said("successful", after=1), metrics=(), duration=600)
+    result = await deployed(real_stage, one)
+    assert (result.phase, result.cause.kind) == (Phase.ROLLED_BACK_VERIFIED, CauseKind.ANALYSIS)
+    assert len(one.measurements) == 2
 
 
 async def test_the_judge_fails_although_the_checks_succeed(real_stage):
