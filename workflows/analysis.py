@@ -120,11 +120,15 @@ class CanaryAnalysisWorkflow(Receives):
         return through
 
     async def _measure_alone(self, began: float) -> bool:
-        """Measure for one duration, and what is counted to its end; False if the history is full before."""
+        """Measure for one duration, what is counted to its end, and what is held until its provider is back.
+
+        False when the history is full before that.
+        """
         measuring = asyncio.ensure_future(self._conditions.run())
         left = began + self._request.rule.duration - workflow.time()
         try:
             await within(max(left, 0.0), lambda: measuring.done() or self._full, "end of the measurements")
+            await workflow.wait_condition(lambda: measuring.done() or self._full or not self._conditions.held)
             if not self._full:
                 self._conditions.end()
             await workflow.wait_condition(lambda: measuring.done() or self._full)

@@ -58,6 +58,11 @@ class Conditions:
         return is_terminating(self._run().metrics, dry, terminate=False)
 
     @property
+    def held(self) -> bool:
+        """Whether a check waits for its provider, and is not given up yet."""
+        return any(0 < self._progress[each.metric.name].outages <= each.outages for each in self._checks)
+
+    @property
     def progress(self) -> dict[str, CheckProgress]:
         """Where each check stands, by name: what another one of this class can go on from."""
         return dict(self._progress)

@@ -365,6 +365,23 @@ async def record_outage(client: Client) -> None:
     await save(client, analysis_id("d-outage", 1), "outage")
 
 
+async def record_checks(client: Client) -> None:
+    """Checks that decide alone; one with a count, one that is measured to the end, after an outage."""
+    metrics = (
+        ConditionMetric(name="rate", interval=0.3, success_condition="result > 0"),
+        ConditionMetric(name="once", success_condition="result > 0"),
+    )
+    web = WebProvider(url="http://127.0.0.1:1/")
+    checks = tuple(ConditionCheck(metric=metric, provider=web) for metric in metrics)
+    rule = QUICK.model_copy(update={"metrics": (), "conditions": checks, "duration": 1.0})
+    world = World(policy=EnvironmentPolicy(analysis=rule), strategy=Canary(shares=(50, 100), bake=0.2))
+    good = Measured(measurement=Measurement(phase=MetricPhase.SUCCESSFUL, value="1", finished=0.0))
+    world.measured = lambda order: good if len(world.measurements) != 2 else Measured(outage="nobody there")
+    async with lane(client, "checks-alone", world, "d-checks"):
+        pass
+    await save(client, analysis_id("d-checks", 1), "checks-alone")
+
+
 async def record_guards(client: Client) -> None:
     """One that nothing happens to, one that takes its release back, one whose check is given up once."""
     rule = GuardRule(seconds=1, interval=0.2, window=1, misses=1)
@@ -433,6 +450,7 @@ async def main() -> None:
         await record_fresh(env.client)
         await record_amendments(env.client)
         await record_outage(env.client)
+        await record_checks(env.client)
         await record_promotions.record(env.client, save)
         await asyncio.sleep(0.2)
 

@@ -149,6 +149,13 @@ async def test_checks_decide_alone_where_no_metric_is_compared(stage):
     assert measurements in {11, 12}  # one of them for the whole duration
 
 
+async def test_a_check_that_is_held_when_the_time_is_up_is_waited_for(stage):
+    rule = {"metrics": (), "duration": 60, "interval": 10}
+    answer = said("outage", after=20, then="successful")
+    verdict, measurements = await measured_alone(stage, answer, check(interval=10), background=False, **rule)
+    assert (verdict.outcome, measurements) == (Outcome.PASS, 21)
+
+
 async def test_a_check_that_fails_alone_turns_the_rollout_back_at_once(real_stage):
     one = world(check(interval=0.1), measured=said("successful", after=1), metrics=(), duration=600)
     result = await deployed(real_stage, one)
