@@ -66,9 +66,14 @@ def allow(stack: RunningStack, programs: Mapping[str, str]) -> None:
         "secrets": {"others": SECRET},
         "commands": {name: {"argv": ["/bin/sh", "-c", script]} for name, script in programs.items()},
     }
-    path: Path = stack.directory.root / "hooks.yaml"
-    files.replace(path, json.dumps(allowed).encode())
+    configure_worker(stack, "HOTSWAP_HOOKS_FILE", allowed)
+
+
+def configure_worker(stack: RunningStack, variable: str, content: Mapping[str, Any]) -> None:
+    """A file of the worker's that one of its settings names; the worker is started anew to read it."""
+    path: Path = stack.directory.root / f"{variable.lower()}.yaml"
+    files.replace(path, json.dumps(content).encode())
     before = stack.directory.settings.read_bytes()
-    files.replace(stack.directory.settings, before + f"HOTSWAP_HOOKS_FILE='{path}'\n".encode())
+    files.replace(stack.directory.settings, before + f"{variable}='{path}'\n".encode())
     killed = stack.kill("worker")
     until(lambda: stack.process("worker") not in (None, killed) and stack.back("worker"))

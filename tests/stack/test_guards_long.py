@@ -27,9 +27,14 @@ def traffic(stack, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def prior(stack, traffic):
-    """The old release on every node, for long enough under traffic to be compared with."""
+    """The old release on every node."""
     guarded.straighten(stack)
     stack.install_greeter(OLD)
+
+
+@pytest.fixture
+def compared(traffic, prior):
+    """It has been there under traffic for long enough to be compared with."""
     served = traffic.tally().requests
     until(lambda: traffic.tally().requests > served + 4000)
 
@@ -53,7 +58,7 @@ def test_what_passes_its_limits_after_completion_is_taken_back(stack, strategy):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_what_is_worse_than_before_is_taken_back_and_only_that(stack, strategy):
+def test_what_is_worse_than_before_is_taken_back_and_only_that(stack, compared, strategy):
     deployment = guarded.complete(stack, TURNING, STRATEGIES[strategy], RECORDED)
     guarded.bring_site(stack)
     guarded.turn(stack)
@@ -67,7 +72,7 @@ def test_what_is_worse_than_before_is_taken_back_and_only_that(stack, strategy):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_good_release_stays(stack, strategy):
+def test_a_good_release_stays(stack, compared, strategy):
     short = RECORDED.model_copy(update={"seconds": 16.0})
     deployment = guarded.complete(stack, GOOD, STRATEGIES[strategy], short)
     words = guarded.closing(stack, deployment)
@@ -96,7 +101,7 @@ def test_the_sequential_judge_watches_against_the_same_nodes_before(stack, traff
 
 
 @needs_chromium
-def test_a_wave_and_a_guard_are_judged_again_and_a_browser_shows_their_reports(stack, tmp_path):
+def test_a_wave_and_a_guard_are_judged_again_and_a_browser_shows_their_reports(stack, compared, tmp_path):
     short = RECORDED.model_copy(update={"seconds": 10.0})
     deployment = guarded.complete(stack, GOOD, STRATEGIES["canary"], short)
     guarded.closing(stack, deployment)
