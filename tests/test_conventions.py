@@ -155,6 +155,17 @@ def test_nothing_is_left_for_later() -> None:
     assert found.stdout == ""
 
 
+@pytest.mark.finding("N18")
+def test_warnings_are_errors_coverage_has_a_floor_and_decisions_are_written_down() -> None:
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    assert tools["pytest"]["ini_options"]["filterwarnings"] == ["error"]
+    assert tools["coverage"]["report"]["fail_under"] >= 85
+    assert {name(path).split("/")[0].removesuffix(".py") for path in FILES} - {"worker"} == set(
+        tools["coverage"]["run"]["source"]
+    )
+    assert len(list((ROOT / "docs" / "adr").glob("*.md"))) >= 10
+
+
 def skips(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and node.attr in SKIPS
 
