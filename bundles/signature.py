@@ -92,7 +92,7 @@ def verify(bundle: Path, signature: bytes, trust: TrustStore, *, at: datetime) -
     """Prove that a trusted signer released these bytes, or refuse.
 
     First the structure, then the path to a trust root, then the bundle's digest, then the signature: what
-    is cheap comes first. Nothing is fetched from a network, so revocation is not asked for.
+    is cheap comes first. Nothing is fetched from a network; revocation lists are those beside the roots.
 
     Args:
         bundle: the file; read in pieces, once.

@@ -25,6 +25,7 @@ from cryptography.x509.verification import (
     VerificationError,
 )
 
+from bundles.revocation import read_lists, revoked
 from domain.errors import InvalidInput, RefusalReason, SignatureRefused
 from domain.names import Sha256
 
@@ -41,40 +42,49 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 @dataclass(frozen=True)
 class TrustStore:
-    """The certificates of the authorities whose signers are trusted."""
+    """The certificates of the authorities whose signers are trusted, and lists of what they have revoked."""
 
     roots: tuple[x509.Certificate, ...]
+    lists: tuple[x509.CertificateRevocationList, ...] = ()
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read trust roots from a PEM file, or from all `*.pem` and `*.crt` files of a directory.
 
+        Revocation lists are read from the same file, or from the directory's `*.crl` files as well.
+
         Raises:
             InvalidInput: there is no certificate, or a file cannot be parsed.
             OSError: a file cannot be read.
         """
-        files = sorted((*path.glob("*.pem"), *path.glob("*.crt"))) if path.is_dir() else [path]
-        roots: list[x509.Certificate] = []
-        for file in files:
-            try:
-                roots.extend(x509.load_pem_x509_certificates(file.read_bytes()))
-            except ValueError as error:
-                raise InvalidInput(f"{file} holds no PEM certificates: {error}", field="trust") from error
-        if not roots:
+        if not path.is_dir():
+            return cls.parse(path.read_bytes(), "trust", str(path))
+        files = sorted((*path.glob("*.pem"), *path.glob("*.crt")))
+        found = [cls.parse(file.read_bytes(), "trust", str(file)) for file in files]
+        if not found:
             raise InvalidInput(f"{path} holds no certificates (*.pem, *.crt)", field="trust")
-        return cls(tuple(roots))
+        lists = [each for store in found for each in store.lists]
+        for file in sorted(path.glob("*.crl")):
+            lists.extend(_lists(file.read_bytes(), "trust", str(file)))
+        return cls(tuple(root for store in found for root in store.roots), tuple(lists))
 
     @classmethod
-    def parse(cls, pem: bytes, field: str) -> Self:
-        """The roots in a PEM text.
+    def parse(cls, pem: bytes, field: str, name: str = "this") -> Self:
+        """The roots in a PEM text, and the revocation lists beside them.
+
+        Args:
+            pem: the text.
+            field: where it came from, as errors name it.
+            name: what it is, for people.
 
         Raises:
-            InvalidInput: there is none, or it cannot be read; `field` names where it came from.
+            InvalidInput: there is no root, or something cannot be read.
         """
         try:
-            return cls(tuple(x509.load_pem_x509_certificates(pem)))
+            roots = tuple(x509.load_pem_x509_certificates(pem))
         except ValueError as error:
-            raise InvalidInput(f"no PEM certificates: {error}", field=field) from error
+            raise InvalidInput(f"{name} holds no PEM certificates: {error}", field=field) from error
+        return cls(roots, tuple(_lists(pem, field, name)))
 
     @property
     def fingerprints(self) -> tuple[Sha256, ...]:
@@ -115,6 +125,8 @@ class TrustStore:
             raise self._explain(signer, intermediates, at, error) from error
         if len(chain) < 2:
             raise _refused(RefusalReason.UNTRUSTED, "the signer's own certificate is not a trust root")
+        if found := revoked(chain, self.lists):
+            raise _refused(RefusalReason.REVOKED, f"{found.subject.rfc4514_string()!r} was revoked")
         return key
 
     def _explain(
@@ -142,6 +154,15 @@ class TrustStore:
             certificate = issuer
         name = certificate.issuer.rfc4514_string()
         return _refused(RefusalReason.UNTRUSTED, f"the issuer {name!r} is not a trust root")
+
+
+def _lists(pem: bytes, field: str, name: str) -> tuple[x509.CertificateRevocationList, ...]:
+    try:
+        return read_lists(pem)
+    except ValueError as error:
+        raise InvalidInput(
+            f"{name} holds a revocation list that cannot be read: {error}", field=field
+        ) from error
 
 
 def _check_signer(signer: x509.Certificate, at: datetime) -> PublicKey:

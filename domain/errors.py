@@ -116,6 +116,7 @@ class RefusalReason(StrEnum):
     BAD_SIGNATURE = "bad-signature"
 
     EXPIRED = "expired"
+    REVOKED = "revoked"
     NOT_YET_VALID = "not-yet-valid"
     WRONG_USAGE = "wrong-usage"
     WEAK_KEY = "weak-key"

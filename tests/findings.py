@@ -105,8 +105,8 @@ STATEMENTS: Final = {
     "X17": f"{NONE}there is no message delivery for tenants.",
     "X18": f"{NONE}there is no schema registry.",
     "X19": "The audit trail is append-only, chained and dropped by whole months.",
-    "X20": "Signatures are checked over the bytes that run; tampered, foreign, expired and weak ones are "
-    "refused. Revocation lists are not read: a signer ends when its root is taken off.",
+    "X20": "Signatures are checked over the bytes that run; tampered, foreign, expired, revoked and weak "
+    "ones are refused.",
     "X21": "A node that is silent for three heartbeats is unhealthy, and so is its environment, as is one "
     "without nodes; the judge's false alarms between equals are measured against a bar.",
     "X22": "Errors tell a code and a trace id, nothing of the inside, with the headers of any answer.",

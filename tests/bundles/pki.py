@@ -95,6 +95,22 @@ def _usage(*, signs: bool, authority: bool) -> x509.KeyUsage:
     )
 
 
+def revocation_list(
+    issuer: Identity, *revoked: Identity, by: Identity | None = None, ends: timedelta = timedelta(days=1)
+) -> bytes:
+    """A list of what the issuer has revoked, in PEM; signed by another where one is given."""
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .last_update(NOW - timedelta(days=2))
+        .next_update(NOW + ends)
+    )
+    for each in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(each.certificate.serial_number)
+        builder = builder.add_revoked_certificate(entry.revocation_date(NOW - timedelta(days=2)).build())
+    return builder.sign((by or issuer).key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
 def openssl_sign(bundle: Path, signer: Identity, *options: str, chain: tuple[Identity, ...] = ()) -> bytes:
     """`openssl cms -sign`; the options come last."""
     home = bundle.parent

@@ -25,6 +25,7 @@ from tests.bundles.pki import (
     openssl_sign,
     openssl_verifies,
     p256,
+    revocation_list,
 )
 
 Reason = RefusalReason
@@ -616,6 +617,42 @@ def test_a_trust_store_is_a_file_or_a_directory(
     (store / "b.crt").write_text("garbage")
     with pytest.raises(InvalidInput):
         TrustStore.load(store)
+
+
+@pytest.mark.finding("X20")
+def test_what_a_list_beside_the_roots_revokes_is_refused(
+    bundle: Path, root: Identity, middle: Identity, signature: bytes, signer: Identity
+) -> None:
+    other = identity("another team", middle)
+    elsewhere = sign(bundle, other.pem, other.key_pem, middle.pem)
+    lists = {
+        "the signer": (revocation_list(middle, signer), Reason.REVOKED),
+        "among others": (revocation_list(root) + revocation_list(middle, other, signer), Reason.REVOKED),
+        "the authority between": (revocation_list(root, middle), Reason.REVOKED),
+        "an old list": (revocation_list(middle, signer, ends=timedelta(days=-1)), Reason.REVOKED),
+        "nobody": (revocation_list(middle), None),
+        "another signer": (revocation_list(middle, other), None),
+        "a list by a stranger": (
+            revocation_list(middle, signer, by=identity("middle", authority=True)),
+            None,
+        ),
+    }
+    for pem, reason in lists.values():
+        for store in (TrustStore.parse(pem + root.pem, "trust"), TrustStore.parse(root.pem + pem, "trust")):
+            if reason is None:
+                assert verify(bundle, signature, store, at=NOW)
+            else:
+                assert reason_of(bundle, signature, store) is reason
+    directory = bundle.parent / "trust"
+    directory.mkdir()
+    (directory / "root.pem").write_bytes(root.pem)
+    (directory / "release.crl").write_bytes(revocation_list(middle, signer))
+    assert reason_of(bundle, signature, TrustStore.load(directory)) is Reason.REVOKED
+    assert verify(bundle, elsewhere, TrustStore.load(directory), at=NOW)
+    (directory / "release.crl").write_text("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
+    with pytest.raises(InvalidInput, match="revocation list") as unreadable:
+        TrustStore.load(directory)
+    assert unreadable.value.field == "trust"
 
 
 def test_a_key_that_is_not_the_certificates_signs_nothing(
