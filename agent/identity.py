@@ -13,6 +13,7 @@ says. So each request also names the tenant that it is made for, and an agent an
 import ssl
 
 from aiohttp import web
+from cryptography import x509
 
 from agent.config import AgentConfig
 from domain.errors import Forbidden, Unauthenticated, WrongTenant
@@ -29,6 +30,12 @@ def server_context(config: AgentConfig) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(config.tls_certificate, config.tls_key)
     return context
+
+
+def certificate_expiry(config: AgentConfig) -> float:
+    """When our certificate ends, in seconds since the epoch."""
+    own, *_ = x509.load_pem_x509_certificates(config.tls_certificate.read_bytes())
+    return own.not_valid_after_utc.timestamp()
 
 
 def require_control_plane(request: web.Request) -> None:

@@ -29,6 +29,11 @@ class AgentMetrics:
             ("module", "version"),
             registry=self._registry,
         )
+        self.certificate_expires = Gauge(
+            "hotswap_agent_certificate_expires_seconds",
+            "When the certificate that the agent shows ends, since the epoch.",
+            registry=self._registry,
+        )
 
     def exposition(self) -> bytes:
         """All of them in Prometheus's text format."""

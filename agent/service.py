@@ -17,7 +17,7 @@ from agent.config import AgentConfig
 from agent.desk import Desk
 from agent.drivers.base import Host
 from agent.heartbeat import Heartbeat
-from agent.identity import server_context
+from agent.identity import certificate_expiry, server_context
 from agent.journal import Journal
 from agent.metrics import AgentMetrics
 from agent.pool import Pool
@@ -126,14 +126,15 @@ class Agent:
         await host.journal.open()
         self._desk = Desk(host)
         await self._desk.recover()
-        await self._listen(Api(host, self._desk, self.report).application())
+        await self._listen(host, Api(host, self._desk, self.report).application())
         if config.control_plane is not None and config.token_file is not None:
             self._heartbeat = Heartbeat(
                 config.control_plane, config.token_file, config, self._pool, self.report
             )
 
-    async def _listen(self, application: web.Application) -> None:
+    async def _listen(self, host: Host, application: web.Application) -> None:
         context = await self._pool.run(server_context, self._config)
+        host.metrics.certificate_expires.set(await self._pool.run(certificate_expiry, self._config))
         self._runner = web.AppRunner(
             application, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=GRACE
         )

@@ -44,7 +44,7 @@ from api.routes import (
     vote_links,
 )
 from api.routes.health import Lately
-from api.services import Services
+from api.services import Services, certificate_expiries
 from api.streams import Streams
 from runtime.settings import Profile
 
@@ -95,7 +95,7 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    app.state.metrics = Metrics()
+    app.state.metrics = Metrics(certificate_expiries(services.settings))
     app.state.standings = Standings()
     app.state.lately = Lately()
     app.state.limits = Limits(services.counters, services.settings)

@@ -1,5 +1,7 @@
 """The API's own numbers, and those of the fleet as the store has them when they are asked for."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from domain.deployment import Phase
@@ -13,8 +15,21 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 class Metrics:
     """One registry per application."""
 
-    def __init__(self) -> None:
+    def __init__(self, expiries: Mapping[str, float]) -> None:
+        """Begin to count.
+
+        Args:
+            expiries: when the certificates that the process was started with end, seconds since the epoch.
+        """
         self._registry = CollectorRegistry()
+        expires = Gauge(
+            "hotswap_certificate_expires_seconds",
+            "When a certificate that is in use ends, since the epoch.",
+            ("certificate",),
+            registry=self._registry,
+        )
+        for name, moment in expiries.items():
+            expires.labels(name).set(moment)
         labels = ("method", "route", "status")
         self._requests = Counter("hotswap_http_requests", "Requests.", labels, registry=self._registry)
         self._seconds = Histogram(

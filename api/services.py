@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
+from cryptography import x509
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 from temporalio.client import Client
@@ -108,3 +109,19 @@ def token_keys(settings: ApiSettings) -> tuple[TokenMinter, TokenReader]:
             "the private and the public token key are not a pair", field="jwt_public_key_file"
         ) from error
     return minter, reader
+
+
+def certificate_expiries(settings: ApiSettings) -> dict[str, float]:
+    """When the certificates end that this process was started with, by setting, seconds since the epoch.
+
+    Of several in a file, and of the roots of bundles' signers, the first to end counts.
+    """
+    found = {
+        name: x509.load_pem_x509_certificates(getattr(settings, name).read_bytes())
+        for name in ("tls_ca", "tls_certificate")
+    }
+    found["trust_directory"] = list(TrustStore.load(settings.trust_directory).roots)
+    return {
+        name: min(each.not_valid_after_utc.timestamp() for each in certificates)
+        for name, certificates in found.items()
+    }

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,10 @@ async def test_metrics_of_the_agent(node: Node, releases: Releases) -> None:
     assert 'hotswap_agent_operations_total{action="stage",outcome="replayed"} 1.0' in lines
     assert f"hotswap_agent_staged_bytes_total {float(one.bundle.stat().st_size)}" in lines
     assert 'hotswap_agent_module_up{module="site",version="1.0.0"} 1.0' in lines
+    [ends] = [
+        line.split()[1] for line in lines if line.startswith("hotswap_agent_certificate_expires_seconds ")
+    ]
+    assert float(ends) > time.time()
 
 
 async def test_many_agents_in_one_process(

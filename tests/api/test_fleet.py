@@ -1,6 +1,7 @@
 """Nodes and clusters: registered, heard of, healthy or not, measured by their agents."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -211,6 +212,9 @@ async def test_alive_ready_and_the_numbers(world: World) -> None:
     assert 'hotswap_nodes{environment="production"} 3.0' in numbers
     assert 'hotswap_http_requests_total{method="GET",route="/readyz",status="200"}' in numbers
     assert 'hotswap_deployments{environment="production",phase="completed"}' in numbers
+    ends = dict(re.findall(r'hotswap_certificate_expires_seconds{certificate="(\w+)"} (\S+)', numbers))
+    assert set(ends) == {"tls_ca", "tls_certificate", "trust_directory"}
+    assert all(float(moment) > time.time() for moment in ends.values())
 
 
 @pytest.mark.finding("X22")

@@ -86,7 +86,7 @@ def test_every_alert_says_what_to_do() -> None:
 
 
 def exposed_by_api_and_agent() -> set[str]:
-    api = Metrics()
+    api = Metrics({"tls_ca": 1.0})
     api.request("GET", "/deployments", 200, 0.1)
     counts = Counts(
         deployments={("production", Phase.QUEUED): 1},
