@@ -1,6 +1,7 @@
 """What people see of a deployment: the stored record, the list view's columns, the current details."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from temporalio import workflow
 
@@ -13,10 +14,12 @@ from domain.plan import Plan
 from workflows.attributes import FROM_VERSION, VERDICT, show_position
 from workflows.chronicle import Chronicle
 
+_HOLDS: Final = (Phase.PAUSED, Phase.FROZEN)
+
 
 @dataclass(frozen=True)
-class Position:
-    """Where a deployment stands, to come back to."""
+class Work:
+    """What a deployment is at, to come back to from a hold."""
 
     phase: Phase
     message: str
@@ -33,15 +36,11 @@ class Board:
         self._waiting_for = ""
         self._wave: int | None = None
         self.phase = Phase.PLANNING
+        self.work = Work(phase=self.phase, message="", wave=None)
         self.plan: Plan | None = None
         self.step = 0
         self.cause: Cause | None = None
         self.notices: list[str] = []
-
-    @property
-    def position(self) -> Position:
-        """Where the deployment stands now."""
-        return Position(phase=self.phase, message=self._message, wave=self._wave)
 
     async def enter(
         self, phase: Phase, message: str, *, wave: int | None = None, waiting_for: str = ""
@@ -58,9 +57,15 @@ class Board:
             cause=self.cause,
         )
 
+    async def go_on(self) -> None:
+        """A hold is over: the deployment is at its work again."""
+        await self.enter(self.work.phase, self.work.message, wave=self.work.wave)
+
     def show(self, phase: Phase, message: str, *, wave: int | None = None, waiting_for: str = "") -> None:
         """Bring the phase to the console; another workflow has recorded it or will."""
         self.phase, self._message, self._wave, self._waiting_for = phase, message, wave, waiting_for
+        if phase not in _HOLDS:
+            self.work = Work(phase=phase, message=message, wave=wave)
         show_position(phase=phase, wave=wave, waiting_for=waiting_for)
         self.refresh()
 

@@ -6,6 +6,7 @@ rollback that there is. If even this workflow dies, its lane sees that and start
 """
 
 import asyncio
+from typing import Final
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ChildWorkflowError
@@ -34,6 +35,7 @@ from workflows.hooks import heed_hooks, tell_the_end
 from workflows.inbox import Inbox
 from workflows.judging import analyze
 from workflows.options import PLANNING
+from workflows.pausing import WHO_RESUMES
 from workflows.renewal import renew
 from workflows.rollback import RollbackWorkflow
 from workflows.rollout import Rollout
@@ -42,6 +44,10 @@ from workflows.waves import bake, keep, perform, rest
 
 with workflow.unsafe.imports_passed_through():
     from activities.orders import Planning
+
+# Before, a pause that came in during the last step held nothing, not even where the background analysis
+# was in doubt.
+PAUSED_AT_THE_END: Final = "a-pause-in-the-last-step-holds"
 
 
 @workflow.defn
@@ -81,6 +87,8 @@ class DeploymentWorkflow(Commanded):
                 await self._step(plan, board.step)
                 board.step += 1
             await self._rollout.controls.read()
+            if self._rollout.controls.paused and workflow.patched(PAUSED_AT_THE_END):
+                await self._safe_point()
             await self._background.conclude()
             await amending.close("the rollout was through first")
         except Halted as halted:
@@ -151,9 +159,7 @@ class DeploymentWorkflow(Commanded):
         controls = self._rollout.controls
         await controls.read()
         if controls.paused_by is not None:
-            await self._rollout.board.enter(
-                Phase.PAUSED, controls.paused_by, waiting_for="a person: resume or abort"
-            )
+            await self._rollout.board.enter(Phase.PAUSED, controls.paused_by, waiting_for=WHO_RESUMES)
             with self._rollout.deadline.held():
                 await controls.attend(workflow.wait_condition(lambda: not controls.paused))
 

@@ -20,11 +20,15 @@ from workflows.options import BATCHES_AT_ONCE, node_operation
 Work = Callable[[tuple[NodeName, ...]], Awaitable[NodesOutcome]]
 
 
+async def _at_once() -> None:
+    await workflow.wait_condition(lambda: True)
+
+
 async def drive(
     nodes: tuple[NodeName, ...],
     work: Work,
     *,
-    may_start: Callable[[], bool] = lambda: True,
+    may_start: Callable[[], Awaitable[None]] = _at_once,
     give_up: Callable[[Sequence[NodeFailure], int], bool] = lambda _failures, _executed: False,
     hold: Callable[[Freeze], Awaitable[None]] | None = None,
     slices: Callable[[tuple[NodeName, ...]], list[tuple[NodeName, ...]]] = batches,
@@ -34,9 +38,9 @@ async def drive(
     Args:
         nodes: in the order in which they are taken.
         work: the operation on one batch.
-        may_start: asked before each batch; while it says no, no further batch starts (pause).
+        may_start: waited for before each batch: until it is over, no further batch starts (pause, freeze).
         give_up: asked with (failures, executed) before each batch; yes leaves the rest untouched.
-        hold: waits for the end of a freeze that kept nodes of a batch from starting; `may_start` says no
+        hold: waits for the end of a freeze that kept nodes of a batch from starting, as `may_start` does
             meanwhile. Then those nodes come first.
         slices: cuts the nodes into batches.
 
@@ -51,7 +55,7 @@ async def drive(
     async def hand() -> None:
         nonlocal done
         while waiting:
-            await workflow.wait_condition(may_start)
+            await may_start()
             if not waiting or give_up(failures, done + len(failures)):
                 return
             batch = waiting.popleft()

@@ -41,7 +41,7 @@ class FreezeHold:
             await workflow.wait_condition(lambda: not self.on)
             return
         self.on = True
-        before = self._board.position
+        before = self._board.work
         present: Freeze | None = freeze
         try:
             with self._deadline.held():
@@ -55,7 +55,7 @@ class FreezeHold:
         finally:
             self.on = False
         if not self._controls.stopping:
-            await self._board.enter(before.phase, before.message, wave=before.wave)
+            await self._board.go_on()
 
     async def _wait(self, freeze: Freeze) -> None:
         thaws = self._controls.thaws

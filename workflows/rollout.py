@@ -3,6 +3,7 @@
 from collections.abc import Awaitable
 from typing import Any
 
+from temporalio import workflow
 from temporalio.common import TypedSearchAttributes
 
 from domain.messages import DeploymentInput
@@ -17,6 +18,7 @@ from workflows.deadline import Deadline
 from workflows.holding import FreezeHold
 from workflows.inbox import Inbox
 from workflows.losses import Losses
+from workflows.pausing import PauseHold
 
 
 class Rollout:
@@ -37,6 +39,7 @@ class Rollout:
         self.amending = Amending(request, self.board, self.deadline)
         self.controls = Controls(request, inbox, self.board, self.deadline, self.amending)
         self.hold = FreezeHold(request, self.board, self.deadline, self.controls)
+        self.pause = PauseHold(self.board, self.deadline, self.controls, self.hold)
         self.fence = 0
         self.began: float | None = None
         self.losses = Losses(request.tenant, request.deployment)
@@ -47,11 +50,18 @@ class Rollout:
         """Do `work` while heeding what people order; see Controls.attend."""
         return await self.controls.attend(work, skippable=skippable, finish=finish)
 
-    def may_start(self) -> bool:
-        """Whether hands go on to the next batch: neither a person nor a freeze is against it.
+    async def may_start(self) -> None:
+        """Wait until hands may go on to the next batch: neither a person nor a freeze is against it.
 
         A rollout that makes room for another goes on too: to find that nothing further is to be done.
         """
+        await workflow.wait_condition(lambda: self._free or self.pause.wanted)
+        while not self._free:
+            await self.pause.until_resumed()
+            await workflow.wait_condition(lambda: self._free or self.pause.wanted)
+
+    @property
+    def _free(self) -> bool:
         return self.controls.stopping or not (self.controls.paused or self.hold.on)
 
     def able(self, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:

@@ -17,6 +17,7 @@ from domain.steps import Keep, Pause
 from workflows.controls import Halted
 from workflows.fleet import Work, drive, wave_operation
 from workflows.losses import SHOWN
+from workflows.pausing import WHO_RESUMES
 from workflows.rollout import Rollout
 from workflows.tasks import within
 
@@ -158,7 +159,7 @@ async def rest(rollout: Rollout, step: Pause) -> None:
     controls = rollout.controls
     until = f", {step.seconds:.0f} s at most" if step.seconds is not None else ""
     words, before = f"the plan pauses after wave {step.wave}{until}", controls.resumes
-    await rollout.board.enter(Phase.PAUSED, words, wave=step.wave, waiting_for="a person: resume or abort")
+    await rollout.board.enter(Phase.PAUSED, words, wave=step.wave, waiting_for=WHO_RESUMES)
     with rollout.deadline.held():
         resumed = within(step.seconds, lambda: controls.resumes != before)
         await rollout.attend(resumed, skippable=True)

@@ -273,6 +273,19 @@ async def record_freeze(client: Client) -> None:
     await save(client, deployment_workflow_id("d-frozen"), "frozen-then-thawed")
 
 
+async def record_pause(client: Client) -> None:
+    """A person pauses a rollout while it bakes: it holds before it reads the nodes back."""
+    policy = EnvironmentPolicy(unsigned_votes=True)
+    world = World(policy=policy, strategy=Rolling(batch=10, max_unavailable=10, bake=2))
+    async with lane(client, "paused", world, "d-paused"):
+        await until(lambda: "baking" in world.phases)
+        handle = client.get_workflow_handle(deployment_workflow_id("d-paused"))
+        await handle.signal("pause", {"actor": "ana"})
+        await until(lambda: "paused" in world.phases)
+        await handle.signal("resume", {"actor": "ana"})
+    await save(client, deployment_workflow_id("d-paused"), "paused-amid-a-wave")
+
+
 async def record_beside(client: Client) -> None:
     """Two releases side by side, and a list of steps."""
     world = World(policy=GATED, strategy=BlueGreen(watch=0.2, analyze=True, keep=0.2))
@@ -444,6 +457,7 @@ async def main() -> None:
         await people(env.client)
         await hooked(env.client)
         await record_beside(env.client)
+        await record_pause(env.client)
         await record_losses(env.client)
         await record_tenants(env.client)
         await record_guards(env.client)

@@ -6,6 +6,8 @@ The time-skipping server loses a workflow task now and then when two activities 
 import asyncio
 import uuid
 
+from temporalio.client import WorkflowHandle
+
 from domain.analysis import Doubt, Outcome, Verdict
 from domain.conditions.measurement import Measurement
 from domain.conditions.metric import ConditionMetric, MetricPhase
@@ -195,10 +197,11 @@ async def test_the_page_of_an_analysis_says_which_provider_does_not_answer(real_
         await handle.result()
 
 
-def watched(measured, **fields: object) -> World:
-    """The checks of a policy's background analysis."""
+def watched(measured, *, judged: dict[str, object] | None = None, **fields: object) -> World:
+    """The checks of a policy's background analysis; `judged` is what differs in that of the waves."""
     background = BackgroundRule(conditions=(check("beside", interval=0.2),), **fields)
-    policy = EnvironmentPolicy(analysis=QUICK, background=background, unsigned_votes=True)
+    analysis = QUICK.model_copy(update=judged or {})
+    policy = EnvironmentPolicy(analysis=analysis, background=background, unsigned_votes=True)
     return World(nodes=2, policy=policy, strategy=TWO_WAVES, measured=measured)
 
 
@@ -228,13 +231,36 @@ async def test_background_analysis_begins_with_the_wave_that_the_policy_names(re
 
 
 async def test_doubt_in_the_background_pauses_until_a_person_resumes(real_stage):
-    one = watched(said("inconclusive"))
+    one = watched(said("inconclusive"), judged={"extensions": 100})
+    one.verdict = lambda _look: Outcome.PASS if one.conclusions else Outcome.INCONCLUSIVE
     async with real_stage(one) as scene:
         handle = await scene.deploy()
         await scene.until(lambda: Phase.PAUSED in one.phases, skipping=False)
         await handle.signal("resume", {"actor": "ana"})
         result = await handle.result()
     assert result.phase is Phase.COMPLETED
+
+
+async def test_doubt_in_the_background_in_the_last_step_pauses_too(real_stage):
+    answers = {True: said("inconclusive"), False: said("successful")}
+    one = watched(lambda order: answers[Phase.BAKING in one.phases](order))
+    one.strategy = Canary(shares=(100,), bake=600)
+    async with real_stage(one) as scene:
+        handle = await scene.deploy()
+        async with asyncio.timeout(30):
+            while not await knows_the_end_of_a_child(handle):
+                await asyncio.sleep(0.05)
+        await handle.signal("promote", {"actor": "ana"})
+        await scene.until(lambda: Phase.PAUSED in one.phases or one.phases[-1].terminal, skipping=False)
+        assert Phase.PAUSED in one.phases
+        await handle.signal("resume", {"actor": "ana"})
+        result = await handle.result()
+    assert result.phase is Phase.COMPLETED
+
+
+async def knows_the_end_of_a_child(handle: WorkflowHandle) -> bool:
+    field = "child_workflow_execution_completed_event_attributes"
+    return any([event.HasField(field) async for event in handle.fetch_history_events()])
 
 
 async def test_doubt_in_the_background_turns_back_where_the_policy_says_so(real_stage):

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 
 from domain.analysis import Doubt, Outcome
 from domain.deployment import CauseKind, Phase
 from domain.events import EventKind
+from domain.freeze_orders import AdHocFreeze
 from domain.gate import Decision
 from domain.names import approval_id
 from domain.policy import AnalysisRule, Deadlines, EnvironmentPolicy, GateRule
@@ -244,6 +246,79 @@ async def test_a_pause_holds_at_the_next_safe_point_until_resumed_with_a_token(s
         await scene.until(lambda: any(entry.event is EventKind.SIGNAL_REFUSED for entry in world.progress))
         assert world.phases[-1] is Phase.PAUSED
         await handle.signal("resume", {"token": "ana:d-pause:resume:1"})
+        assert (await handle.result()).phase is Phase.COMPLETED
+
+
+HANDS = 4
+
+
+@pytest.fixture
+def few_at_once(monkeypatch) -> World:
+    """Of ten nodes four are started at once; the rollout's own time is short."""
+    monkeypatch.setattr("workflows.fleet.BATCHES_AT_ONCE", HANDS)
+    policy = EnvironmentPolicy(
+        analysis=ANALYSIS, deadlines=Deadlines(node=10, wave=60, deployment=600), unsigned_votes=True
+    )
+    return World(strategy=Direct(), policy=policy, blocked=asyncio.Event())
+
+
+async def paused_amid_a_wave(scene) -> WorkflowHandle:
+    handle = await scene.deploy()
+    await scene.until(lambda: len(scene.world.starts) == HANDS, skipping=False)
+    await handle.signal("pause", {"actor": "ana", "reason": "it smells"})
+    await scene.until(lambda: commands(scene.world), skipping=False)
+    return handle
+
+
+async def test_a_pause_amid_a_wave_is_shown_and_its_time_is_peoples(stage, few_at_once):
+    world = few_at_once
+    async with stage(world) as scene:
+        handle = await paused_amid_a_wave(scene)
+        world.blocked.set()
+        await scene.until(lambda: Phase.PAUSED in world.phases, skipping=False)
+        await scene.env.sleep(7200)
+        assert len(world.touched) == HANDS
+        assert "it smells" in world.progress[-1].message
+        await handle.signal("resume", {"actor": "ana"})
+        result = await handle.result()
+    assert result.phase is Phase.COMPLETED
+    shown = [Phase.ACTIVATING, Phase.PAUSED, Phase.ACTIVATING, Phase.VERIFYING, Phase.COMPLETED]
+    assert world.phases[-5:] == shown
+
+
+async def test_a_pause_outlasts_a_freeze_amid_a_wave(stage, few_at_once):
+    world = few_at_once
+    async with stage(world) as scene:
+        handle = await paused_amid_a_wave(scene)
+        freeze = AdHocFreeze(tenant="acme", environment="production", key="k", actor="abel", reason="storm")
+        world.frozen_now["k"] = freeze
+        world.blocked.set()
+        await scene.until(lambda: Phase.PAUSED in world.phases, skipping=False)
+        await handle.signal("resume", {"actor": "ana"})
+        await scene.until(lambda: Phase.FROZEN in world.phases, skipping=False)
+        await handle.signal("pause", {"actor": "ana"})
+        await scene.until(lambda: commands(world) == 3, skipping=False)
+        assert world.phases[-1] is Phase.FROZEN
+        world.frozen_now.clear()
+        await handle.signal("thaw")
+        await scene.until(lambda: world.phases[-1] is Phase.PAUSED, skipping=False)
+        assert len(world.touched) == HANDS
+        await handle.signal("resume", {"actor": "ana"})
+        result = await handle.result()
+    assert result.phase is Phase.COMPLETED
+
+
+async def test_a_pause_in_the_last_step_holds_too(stage, few_at_once):
+    world = few_at_once
+    world.refuses = lambda action, _node: world.starts.append(action) if action == "verify" else None
+    async with stage(world) as scene:
+        handle = await scene.deploy()
+        world.blocked.set()
+        await scene.until(lambda: "verify" in world.starts, skipping=False)
+        await handle.signal("pause", {"actor": "ana"})
+        await scene.until(lambda: Phase.PAUSED in world.phases or world.phases[-1].terminal, skipping=False)
+        assert Phase.PAUSED in world.phases
+        await handle.signal("resume", {"actor": "ana"})
         assert (await handle.result()).phase is Phase.COMPLETED
 
 
