@@ -12,6 +12,7 @@ from cli import (
     analyses,
     approvals,
     audit,
+    backup,
     deployments,
     events,
     fleet,
@@ -93,6 +94,7 @@ for room in (
     audit,
     events,
     stack,
+    backup,
     tenants,
     demo,
 ):

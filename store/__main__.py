@@ -1,4 +1,4 @@
-"""`python -m store`: bring the database forward, make the first admin."""
+"""`python -m store`: bring the database forward, make the first admin, go on after a backup came back."""
 
 import asyncio
 from pathlib import Path
@@ -9,6 +9,7 @@ import typer
 from domain.errors import HotswapError
 from store import audit_months, schema
 from store import bootstrap as first
+from store import restored as brought_back
 from store.database import Database
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -26,6 +27,13 @@ def upgrade(migration_database_url: OwnerUrl) -> None:
     """Bring the database to the newest version."""
     schema.upgrade(migration_database_url)
     typer.echo("the database is up to date")
+
+
+@app.command()
+def restored(migration_database_url: OwnerUrl) -> None:
+    """Once after a backup was brought back: nodes take orders although they saw more than it knows of."""
+    moved = brought_back.leap(migration_database_url)
+    typer.echo(f"fences go on above all that nodes may have seen, in {moved} environments")
 
 
 @app.command()

@@ -70,9 +70,13 @@ STATEMENTS: Final = {
     "are measured in bench/.",
     "N8": "Killed in the middle, API, worker, agents, PostgreSQL or Temporal, a rollout goes on, and nodes "
     "run the old or the new release. A network that loses packets is not part of the tests.",
+    "N9": "All killed at once and started again, every GET route answers the same; nodes go on meanwhile.",
     "N10": "Secrets come from files, the environment or Vault; keys rotate under load and lose no request.",
     "N11": "Every alert has a test in which it fires and clears. Who is paged is the matter of one's own "
     "Alertmanager; none is part of the tests.",
+    "N12": "A backup made under way comes back into an empty directory with the same rows, open workflows "
+    "and answers, and what waited at a gate goes on; nodes that saw more take orders again. In part: of the "
+    "embedded stack; a schedule, its retention and an archive of the log are the operator's.",
     "N13": "Every alert names the part of the operations page that says what to do, and every command "
     "there exists.",
     "N15": "Three API processes are one: keys rotate, limits count, sessions end, streams go on and repeats "

@@ -26,6 +26,11 @@ class StackDirectory(Frozen):
         return self.root / "state.json"
 
     @property
+    def restored(self) -> Path:
+        """There from a restore until the first start after it."""
+        return self.root / "restored"
+
+    @property
     def client(self) -> Path:
         """What the CLI needs to find the API and to sign in."""
         return self.root / "client.json"

@@ -109,6 +109,31 @@ class PostgresDirectory:
             connect_timeout=2,
         )
 
+    def back_up(self, port: int, target: Path) -> None:
+        """A copy of the whole cluster while it works, transaction numbers included, as of the copy's end.
+
+        Raises:
+            PostgresUnavailable: pg_basebackup refused; the message has its words.
+        """
+        options = [f"--pgdata={target}", "--host=127.0.0.1", f"--port={port}", f"--username={SUPERUSER}"]
+        options += ["--no-password", "--checkpoint=fast", "--wal-method=stream"]
+        password = self.password_file.read_text(encoding="utf-8").strip()
+        done = subprocess.run(
+            [str(_binaries() / "pg_basebackup"), *options],
+            env={**os.environ, "PGPASSWORD": password},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            raise PostgresUnavailable(f"pg_basebackup failed: {done.stderr.strip()}")
+
+    def take_over(self) -> None:
+        """Let PostgreSQL have a copy that `back_up` made: where we are root, it runs as another user."""
+        if os.geteuid() == 0:
+            for path in (self.data, *self.data.rglob("*")):
+                os.chown(path, _NOBODY, _NOBODY, follow_symlinks=False)
+
     def ensure_database(self, port: int, *, owner: Login, application: Login, database: str) -> None:
         """A database, the role that owns it, and the role that works in it (store.roles says what each may).
 
@@ -140,11 +165,15 @@ class PostgresDirectory:
             connection.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(member, role))
 
 
+def of(directory: Path) -> PostgresDirectory:
+    """The cluster that lies under `directory`."""
+    return PostgresDirectory(directory / "data", directory / "password")
+
+
 def prepare(directory: Path, password: str) -> PostgresDirectory:
     """A cluster under `directory` (made if need be) whose superuser has this password if it is new."""
-    password_file = directory / "password"
-    write_once(password_file, password.encode())
-    cluster = PostgresDirectory(directory / "data", password_file)
+    cluster = of(directory)
+    write_once(cluster.password_file, password.encode())
     cluster.initialise()
     return cluster
 

@@ -97,6 +97,9 @@ class Stack:
             database=bootstrap.DATABASE,
         )
         await self._run_store(chosen, "upgrade")
+        if directory.restored.exists():
+            await self._run_store(chosen, "restored")
+            directory.restored.unlink()
 
     async def _run_store(self, chosen: Choices, *arguments: str) -> None:
         output = self._directory.log("store")
@@ -221,7 +224,7 @@ def read_choices(directory: StackDirectory) -> Choices:
 
 
 def _stages(directory: StackDirectory, chosen: Choices) -> tuple[tuple[Part, ...], ...]:
-    cluster = postgres.PostgresDirectory(directory.postgres / "data", directory.postgres / "password")
+    cluster = postgres.of(directory.postgres)
     return (
         (parts.worker_part(directory, chosen), parts.api_part(directory, chosen)),
         (parts.temporal_part(directory, chosen), *_agents(directory, chosen)),
