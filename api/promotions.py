@@ -92,7 +92,9 @@ async def look_after(client: Client, database: Database) -> None:
 
 async def _wake(client: Client, promotion: str) -> None:
     try:
-        await client.get_workflow_handle(promotion_workflow_id(promotion)).signal(LOOK_AGAIN, {})
+        await client.get_workflow_handle(promotion_workflow_id(promotion)).signal(
+            LOOK_AGAIN, {}, rpc_timeout=PATIENCE
+        )
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise

@@ -6,6 +6,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.access import Caller
 from api.audit import done
+from api.lanes import PATIENCE
 from api.services import Services
 from domain.audit import AuditCategory, AuditNote
 from domain.base import Frozen
@@ -130,7 +131,7 @@ async def send(hands: Services, approval: str, signal: str, body: object) -> Non
         Conflict: it does not run any more.
     """
     try:
-        await hands.temporal.get_workflow_handle(approval).signal(signal, body)
+        await hands.temporal.get_workflow_handle(approval).signal(signal, body, rpc_timeout=PATIENCE)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise Conflict(f"{approval} is closed") from error

@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.access import Aborter, Caller, Deployer, Pauser, Promoter, Resumer, Undoer
 from api.arrivals import hotfix_allowed, must_be_frozen
 from api.audit import done, record
-from api.lanes import submit
+from api.lanes import PATIENCE, submit
 from api.routes.deployments import accepted, shown
 from api.services import Hands, Services
 from api.views.deployment import DeploymentDetail
@@ -225,7 +225,7 @@ async def send(
     await record(hands, caller, sent)
     signed = body.model_copy(update={"token": minted.token})
     try:
-        await hands.temporal.get_workflow_handle(to).signal(command, signed)
+        await hands.temporal.get_workflow_handle(to).signal(command, signed, rpc_timeout=PATIENCE)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise Conflict(f"deployment {deployment} does not run any more") from error

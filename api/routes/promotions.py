@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.access import Aborter, Caller, Deployer, Pauser, Resumer, Viewer
 from api.audit import done, record
+from api.lanes import PATIENCE
 from api.links import promotion_path
 from api.paging import PageOf, PageQuery, cursor_of, time_and_names
 from api.planning import look_ahead
@@ -231,7 +232,7 @@ async def _order(
     )
     note = done(caller, f"{command}.ordered", AuditCategory.DEPLOYMENT, "promotion", promotion, reason=reason)
     await record(hands, caller, note)
-    await hands.temporal.get_workflow_handle(page).signal(command, body)
+    await hands.temporal.get_workflow_handle(page).signal(command, body, rpc_timeout=PATIENCE)
     return await _shown(hands, caller, promotion)
 
 

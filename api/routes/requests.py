@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.access import Deployer, Viewer
+from api.lanes import PATIENCE
 from api.services import Hands
 from api.views.gate import GateView
 from api.votes import poll_of
@@ -82,6 +83,7 @@ async def open_request(body: NewRequest, caller: Deployer, hands: Hands, respons
             id=identity,
             task_queue=CONTROL_QUEUE,
             static_summary=clip(f"{body.kind}: {body.subject}"),
+            rpc_timeout=PATIENCE,
         )
     shown = GateView.of(await poll_of(hands, caller.tenant, identity), hands.settings)
     response.headers["Location"] = shown.links["self"]

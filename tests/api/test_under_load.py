@@ -6,14 +6,18 @@ import signal
 import threading
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from sqlalchemy import select
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
 
 from api.application import create_app
 from api.identity import Caller, Standings
+from api.routes import requests
 from api.services import Services
 from store import groups
 from store.database import Database
@@ -21,6 +25,7 @@ from store.limits import LimitCounters
 from store.tables import DeploymentRow, EnvironmentRow, NodeRow, TenantRow, UserRow
 from tests.api.conftest import TENANT, World
 from tests.api.serving import PATIENCE, serving
+from tests.api.test_delegations import REQUEST
 from tests.bundles.threads import watched
 from tests.conftest import free_port
 
@@ -107,16 +112,22 @@ async def test_a_thousand_at_once_are_all_answered(world: World, tmp_path: Path)
 
 
 class Wire:
-    """A TCP relay to a port of this host that can be cut and mended."""
+    """A TCP relay to a port of this host that can be cut and mended, or hold back what is sent."""
 
     def __init__(self, target: int) -> None:
         self._target = target
         self.port = free_port()
         self._server: asyncio.Server | None = None
         self._open: list[asyncio.StreamWriter] = []
+        self._flows = asyncio.Event()
+        self._flows.set()
 
     async def mend(self) -> None:
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
+
+    def hold(self) -> None:
+        """Nothing comes through any more, and no connection ends."""
+        self._flows.clear()
 
     def cut(self) -> None:
         assert self._server is not None
@@ -128,16 +139,16 @@ class Wire:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", self._target)
         self._open += [writer, onward_writer]
-        await asyncio.gather(_pump(reader, onward_writer), _pump(onward_reader, writer))
+        await asyncio.gather(self._pump(reader, onward_writer), self._pump(onward_reader, writer))
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while chunk := await reader.read(64 * 1024):
-            writer.write(chunk)
-    except OSError:
-        return  # cut
-    writer.close()
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while chunk := await reader.read(64 * 1024):
+                await self._flows.wait()
+                writer.write(chunk)
+        except OSError:
+            return  # cut
+        writer.close()
 
 
 @pytest.mark.finding("23")
@@ -177,3 +188,33 @@ async def test_a_push_is_checked_and_read_beside_the_loop(
     assert (await world.push(release)).status_code == 201
     assert {"_digest", "_read"} <= set(threads)
     assert threading.current_thread() not in set().union(*threads.values())
+
+
+@pytest.mark.finding("23")
+async def test_while_temporal_is_silent_a_request_gives_its_connection_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connected and mute, as a machine is that has run out of memory."""
+    ours = world.services
+    wire = Wire(int(ours.settings.temporal_address.rpartition(":")[2]))
+    await wire.mend()
+    relayed = await Client.connect(
+        f"127.0.0.1:{wire.port}",
+        namespace=ours.settings.temporal_namespace,
+        data_converter=pydantic_data_converter,
+    )
+    database = Database(ours.database.url, pool_size=2)
+    app = create_app(replace(ours, database=database, temporal=relayed))
+    headers = {"Authorization": f"Bearer {world.token('dora')}"}
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    monkeypatch.setattr(requests, "PATIENCE", timedelta(seconds=0.2))
+    async with (
+        asyncio.timeout(PATIENCE),
+        httpx.AsyncClient(transport=transport, base_url="http://api/api/v1", headers=headers) as dora,
+    ):
+        wire.hold()
+        silent = await asyncio.gather(*(dora.post("/approvals", json=REQUEST) for _ in range(4)))
+        assert {(each.status_code, each.json()["code"]) for each in silent} == {(503, "unavailable")}
+        assert (await dora.get("/nodes")).status_code == 200
+    wire.cut()
+    await database.dispose()
