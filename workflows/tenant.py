@@ -3,6 +3,7 @@
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
+from domain.console import clip
 from domain.tenancy import TenantMove, TenantOrder, TenantPart, TenantState, TenantStep
 from workflows.inbox import Inbox, Receives
 from workflows.options import RECORD, SUPERVISION
@@ -36,7 +37,8 @@ class TenantWorkflow(Receives):
                 await workflow.execute_activity_method(
                     Tenancy.undo_tenant_part, TenantPart(order=order, step=step), **RECORD
                 )
-            await _move(order, TenantState.DELETED, reason=f"it could not be made: {error.cause}")
+            reason = clip(f"it could not be made: {error.cause}", 1000)
+            await _move(order, TenantState.DELETED, reason=reason)
             return TenantState.DELETED
         return TenantState.ACTIVE
 

@@ -1,7 +1,9 @@
 """The database refuses what the domain refuses, and takes what it takes: at each limit, and around it."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from domain.policy import default_policy
 from store import rules, schema
 from store.database import Database
+from store.identity_tables import ApiKeyRow
+from store.metadata import METADATA
 from store.tables import EnvironmentRow, TenantRow, UserRow
 from tests.conftest import as_owner
 
@@ -124,3 +128,58 @@ async def test_enumerations_are_refused_by_the_database(checking: Database) -> N
         with pytest.raises(DBAPIError) as error:
             await add(**wrong)
         assert getattr(error.value.orig, "sqlstate", None) == "23514"
+
+
+# Columns of text whose values are words of ours, ids that we draw, or text that is cut to a length.
+FREE = {
+    "tenants": ["trust"],
+    "users": ["password_hash"],
+    "api_keys": ["id", "name"],
+    "sessions": ["id"],
+    "nodes": ["token_id"],
+    "releases": ["signer"],
+    "freezes": ["id", "reason", "created_by", "removal_reason"],
+    "deployments": ["id", "replaces", "waiting_for", "message", "traceparent"],
+    "amendments": ["actor", "gate", "message"],
+    "promotions": ["id", "waiting_for", "message"],
+    "promotion_stages": ["note"],
+    "polls": ["id"],
+    "analyses": ["analysis"],
+    "events": ["key", "kind"],
+    "idempotency_keys": ["deployment"],
+}
+
+
+@pytest.mark.finding("3")
+@pytest.mark.parametrize("name", [name for name in METADATA.tables if not name.startswith("audit")])
+def test_every_column_with_a_type_of_the_domain_has_a_rule(name: str) -> None:
+    """A rule of its own, or a key of another table; whoever adds a column finds it here."""
+    table = METADATA.tables[name]
+    checks = " ".join(str(each.sqltext) for each in table.constraints if isinstance(each, sa.CheckConstraint))
+    keys = [column.name for each in table.foreign_key_constraints for column in each.columns]
+    plain = [
+        column.name
+        for column in table.columns
+        if isinstance(column.type, sa.Text | sa.Integer | sa.Float)
+        and column.identity is None
+        and column.name not in keys
+        and not re.search(rf"\b{column.name}\b", checks)
+    ]
+    assert [column for column in plain if column != "transaction"] == FREE.get(name, [])
+
+
+@pytest.mark.parametrize("scopes", [["read", "own-the-place"], []])
+async def test_a_key_has_only_scopes_that_there_are(checking: Database, scopes: list[str]) -> None:
+    async def add() -> None:
+        async with checking.transaction("acme") as session:
+            session.add(TenantRow(id="acme"))
+            await session.flush()
+            session.add(UserRow(tenant="acme", username="ana", password_hash="!", role="viewer"))
+            await session.flush()
+            later = datetime.now(UTC) + timedelta(days=1)
+            key = {"id": "k", "username": "ana", "name": "k", "secret_hash": "0" * 64, "expires_at": later}
+            session.add(ApiKeyRow(tenant="acme", scopes=scopes, **key))
+
+    with pytest.raises(DBAPIError) as error:
+        await add()
+    assert getattr(error.value.orig, "sqlstate", None) == "23514"
