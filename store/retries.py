@@ -23,9 +23,9 @@ async def lost_nodes(session: AsyncSession, tenant: str, deployment: str) -> tup
 
 async def release_from_quarantine(
     session: AsyncSession, tenant: str, deployment: str, nodes: tuple[str, ...]
-) -> None:
-    """End the quarantine of those of the nodes that this deployment has quarantined."""
-    await session.execute(
+) -> list[str]:
+    """End the quarantine of those of the nodes that this deployment has quarantined; which."""
+    released = await session.scalars(
         update(NodeRow)
         .where(
             NodeRow.tenant == tenant,
@@ -33,4 +33,6 @@ async def release_from_quarantine(
             NodeRow.quarantine["deployment"].astext == deployment,
         )
         .values(quarantine=None, due_since=func.now())
+        .returning(NodeRow.name)
     )
+    return sorted(released)

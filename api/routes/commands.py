@@ -23,7 +23,7 @@ from domain.deployment import Cause, CauseKind, Phase
 from domain.errors import Conflict
 from domain.names import TenantId, deployment_workflow_id
 from domain.strategy import Undo
-from store import deployments, environments, requirements, retries, succession
+from store import audit, deployments, environments, requirements, retries, succession
 from store.records import StoredDeployment
 
 router = APIRouter(prefix="/deployments", tags=["deployments"])
@@ -133,7 +133,10 @@ async def retry(
         lost = await retries.lost_nodes(session, caller.tenant, deployment)
         if body.failed_only and not lost:
             raise Conflict(f"deployment {deployment} has lost no node", field="failed_only")
-        await retries.release_from_quarantine(session, caller.tenant, deployment, lost)
+        for node in await retries.release_from_quarantine(session, caller.tenant, deployment, lost):
+            why = f"retry of {deployment}"
+            note = done(caller, "node.released", AuditCategory.NODE, "node", node, reason=why)
+            audit.note(session, note)
         stored = await deployments.get(session, caller.tenant, deployment)
         await _allowed(session, caller.tenant, stored)
         await deployments.insert(

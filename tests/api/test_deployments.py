@@ -435,6 +435,9 @@ async def test_a_retry_is_a_deployment_of_its_own_on_the_nodes_that_were_lost(
         node = await nodes.get(session, TENANT, lost)
     assert wanted.only_nodes == (lost,)
     assert node.quarantine is None
+    async with world.asks("admin") as admin:
+        entries = (await admin.get("/audit", params={"action": "node.released", "subject_id": lost})).json()
+    assert entries["items"][0]["reason"] == f"retry of {deployment}"
 
 
 async def test_a_retry_of_what_has_lost_no_node_is_refused(world: World, release: Release) -> None:
