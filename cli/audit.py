@@ -72,14 +72,23 @@ def list_entries(
 
 
 @audit_app.command()
-def verify(context: typer.Context, as_json: AsJson = False) -> None:
+def verify(
+    context: typer.Context,
+    *,
+    known: Annotated[
+        str | None, typer.Option(help="What it said earlier, as ENTRIES:HASH, kept elsewhere since.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check the chain of hashes over all entries; exit code 1 when an entry is missing or was changed."""
+    entries, _, digest = (known or "").partition(":")
     with connect(context) as client:
-        report = client.get("/audit/verify")
+        report = client.get("/audit/verify", **({"entries": entries, "hash": digest} if known else {}))
     if as_json:
         show_json(report)
     elif report["intact"]:
         console.print(f"intact: {report['entries']} entries, the last with {report['hash']}")
+        console.print(f"later: hotswap audit verify --known {report['entries']}:{report['hash']}")
     if not report["intact"]:
         errors.print(f"error: the audit trail was changed: {report['fault']}", markup=False)
         raise typer.Exit(1)

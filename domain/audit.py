@@ -108,8 +108,10 @@ def link_hash(previous: str, tenant: str, sequence: int, at: datetime, content: 
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def follow(head: ChainHead, links: Iterable[AuditLink]) -> ChainHead:
+def follow(head: ChainHead, links: Iterable[AuditLink], *, known: ChainHead | None = None) -> ChainHead:
     """Go on from a point of the chain over the entries that follow it, oldest first; where that leads.
+
+    With `known`, a point that the chain had earlier, the entry of its number must have its hash.
 
     Raises:
         ChainBroken: the first entry that is missing, changed or out of place, by number.
@@ -121,6 +123,8 @@ def follow(head: ChainHead, links: Iterable[AuditLink]) -> ChainHead:
         if link.previous != head.hash or link.hash != hashed:
             raise ChainBroken(f"entry {link.sequence} was changed")
         head = ChainHead(sequence=link.sequence, hash=link.hash)
+        if known is not None and head.sequence == known.sequence and head != known:
+            raise ChainBroken(f"entry {link.sequence} is another than it was")
     return head
 
 

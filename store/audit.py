@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.audit import (
+    FIRST,
     AuditCategory,
     AuditLink,
     AuditNote,
@@ -23,7 +24,7 @@ from domain.audit import (
     follow,
 )
 from domain.base import Frozen
-from domain.errors import NotFound
+from domain.errors import InvalidInput, NotFound
 from store.audit_tables import AuditHeadRow, AuditRow
 from store.records import Page
 
@@ -33,6 +34,7 @@ ORIGIN: ContextVar[Origin] = ContextVar("origin", default=_NOWHERE)
 # What was written since a request began, for who wants to know whether anything was.
 WRITTEN: ContextVar[list[str] | None] = ContextVar("written", default=None)
 _PENDING: Final = "audit"
+_NO_ENTRIES: Final = {"sequence": 0, "hash": FIRST, "dropped": 0, "dropped_hash": FIRST}
 BATCH: Final = 1000  # entries in memory at once
 
 
@@ -103,20 +105,29 @@ async def batch(
     return found
 
 
-async def verify(session: AsyncSession, tenant: str) -> ChainHead:
+async def verify(session: AsyncSession, tenant: str, *, known: ChainHead | None = None) -> ChainHead:
     """Check the tenant's whole chain, from what was dropped by retention to its end.
+
+    Args:
+        session: of the tenant.
+        tenant: whose chain.
+        known: an end that it had earlier, from where nobody can have changed it: the chain must lead
+            through it. Whoever owns the database can make the rest fit what he has left out or rewritten.
 
     Raises:
         ChainBroken: an entry is missing or was changed; the message has its number.
+        InvalidInput: what is known was dropped since.
     """
-    row = await session.get(AuditHeadRow, tenant)
-    if row is None:
-        return ChainHead()
+    row = await session.get(AuditHeadRow, tenant) or AuditHeadRow(tenant=tenant, **_NO_ENTRIES)
     head = ChainHead(sequence=row.dropped, hash=row.dropped_hash)
     end = ChainHead(sequence=row.sequence, hash=row.hash)
+    if known is not None and known.sequence < head.sequence:
+        raise InvalidInput(f"entries up to {head.sequence} were dropped: give a later end", field="entries")
+    if known is not None and known.sequence > end.sequence:
+        raise ChainBroken(f"entry {end.sequence + 1} is missing")
     while head.sequence < end.sequence:
         links = await batch(session, tenant, AuditFilter(), after=head.sequence)
-        head = follow(head, (link for link in links if link.sequence <= end.sequence))
+        head = follow(head, (link for link in links if link.sequence <= end.sequence), known=known)
         if len(links) < BATCH:
             break
     if head != end:

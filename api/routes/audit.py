@@ -16,8 +16,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from api.access import Auditor
 from api.paging import PageOf, PageQuery, cursor_of, number_after
 from api.services import Hands, Services
-from domain.audit import AuditCategory, AuditLink, AuditOutcome, ChainBroken, Origin
+from domain.audit import AuditCategory, AuditLink, AuditOutcome, ChainBroken, ChainHead, Origin
 from domain.errors import InvalidInput
+from domain.names import Sha256
 from store import audit
 from store.audit import AuditFilter
 
@@ -105,6 +106,27 @@ class ChainReport(BaseModel):
     fault: str | None
 
 
+class KnownEnd(BaseModel):
+    """What an earlier report said: so many `entries`, the last with this `hash`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    entries: Annotated[int, Field(ge=1, le=2**62)] | None = None
+    hash: Sha256 | None = None
+
+    def head(self) -> ChainHead | None:
+        """As the chain has it.
+
+        Raises:
+            InvalidInput: only one of the two was given.
+        """
+        if (self.entries is None) != (self.hash is None):
+            raise InvalidInput("entries and hash go together", field="hash")
+        if self.entries is None or self.hash is None:
+            return None
+        return ChainHead(sequence=self.entries, hash=self.hash)
+
+
 @router.get("")
 async def list_entries(
     query: Annotated[AuditQuery, Query()], caller: Auditor, hands: Hands
@@ -119,11 +141,11 @@ async def list_entries(
 
 
 @router.get("/verify")
-async def verify(caller: Auditor, hands: Hands) -> ChainReport:
-    """Check every entry's hash from the first that is kept to the last."""
+async def verify(query: Annotated[KnownEnd, Query()], caller: Auditor, hands: Hands) -> ChainReport:
+    """Check every entry's hash from the first that is kept to the last, and against an earlier report."""
     async with hands.database.transaction(caller.tenant) as session:
         try:
-            head = await audit.verify(session, caller.tenant)
+            head = await audit.verify(session, caller.tenant, known=query.head())
         except ChainBroken as error:
             return ChainReport(intact=False, entries=None, hash=None, fault=error.message)
     return ChainReport(intact=True, entries=head.sequence, hash=head.hash, fault=None)

@@ -113,6 +113,12 @@ async def test_the_chain_is_whole_until_somebody_changes_it(world: World) -> Non
         await admin.put(POLICY, json={})
         report = (await admin.get("/audit/verify")).json()
         last = (await admin.get("/audit", params={"limit": 1})).json()["items"][0]
+        known = {"entries": report["entries"], "hash": report["hash"]}
+        assert (await admin.get("/audit/verify", params=known)).json()["intact"]
+        forged = (await admin.get("/audit/verify", params={**known, "hash": "0" * 64})).json()
+        half = await admin.get("/audit/verify", params={"entries": 1})
+    assert (forged["intact"], forged["fault"]) == (False, f"entry {report['entries']} is another than it was")
+    assert (half.status_code, half.json()["field"]) == (422, "hash")
     assert report == {
         "intact": True,
         "entries": last["sequence"],

@@ -120,7 +120,9 @@ def test_the_audit_trail_is_searched(server):
 def test_a_changed_trail_is_exit_code_1(server):
     whole = {"intact": True, "entries": 7, "hash": "ab", "fault": None}
     server.routes = {"GET /api/v1/audit/verify": ok(whole)}
-    assert run(server, "audit", "verify").exit_code == 0
+    assert "--known 7:ab" in run(server, "audit", "verify").output
+    assert run(server, "audit", "verify", "--known", "7:ab").exit_code == 0
+    assert server.requests[-1].path.endswith("?entries=7&hash=ab")
     broken = {"intact": False, "entries": None, "hash": None, "fault": "entry 3 was changed"}
     server.routes = {"GET /api/v1/audit/verify": ok(broken)}
     shown = run(server, "audit", "verify")

@@ -176,6 +176,45 @@ async def test_tampering_shows(
         await verified(database)
 
 
+REHASHED = """
+    UPDATE audit SET hash = encode(sha256(convert_to(concat_ws(E'\\n', previous, tenant, sequence,
+    (extract(epoch FROM at) * 1000000)::bigint, content), 'UTF8')), 'hex') WHERE sequence = {0}
+"""
+
+
+@pytest.mark.finding("X19")
+@pytest.mark.parametrize(
+    ("tampering", "told"),
+    [
+        (["DELETE FROM audit WHERE sequence = {0}"], "entry {0} is missing"),
+        (
+            ["UPDATE audit SET content = replace(content, 'ana', 'eve') WHERE sequence = {0}", REHASHED],
+            "entry {0} is another",
+        ),
+    ],
+)
+async def test_an_owner_who_mends_the_chain_is_found_out_by_what_was_known_before(
+    database: Database, postgres_server: PostgresServer, tampering: list[str], told: str
+) -> None:
+    """The last entry is left out, or rewritten, and the recorded end made to fit."""
+    await add(database, said(), said(), said())
+    async with database.transaction(TENANT) as session:
+        known = await audit.verify(session, TENANT)
+        assert await audit.verify(session, TENANT, known=known) == known
+    with postgres_server.directory.connect(postgres_server.port, database.url.rsplit("/", 1)[1]) as root:
+        root.execute("SET session_replication_role = replica")
+        for statement in tampering:
+            root.execute(statement.format(known.sequence).encode())
+        root.execute(
+            b"UPDATE audit_heads h SET (sequence, hash) = (SELECT sequence, hash FROM audit a"
+            b" WHERE a.tenant = h.tenant ORDER BY sequence DESC LIMIT 1)"
+        )
+    await verified(database)  # the chain alone tells nothing
+    async with database.transaction(TENANT) as session:
+        with pytest.raises(ChainBroken, match=told.format(known.sequence)):
+            await audit.verify(session, TENANT, known=known)
+
+
 @pytest.mark.finding("X19")
 async def test_old_months_are_dropped_whole_and_the_rest_still_verifies(
     database: Database, postgres_server: PostgresServer
