@@ -118,7 +118,9 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
     found = [
-        FieldError(field=_field(each["loc"]), code=each["type"], message=each["msg"])
+        FieldError(
+            field=_field(each["loc"]), code=each["type"], message=each["msg"].removeprefix("Value error, ")
+        )
         for each in error.errors()
     ]
     await record_refusal(request, HTTPStatus.UNPROCESSABLE_ENTITY, errors.InvalidInput.code)

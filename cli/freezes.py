@@ -69,12 +69,7 @@ def add(
     if as_json:
         show_json(added)
         return
-    when = (
-        f"holds until {moment(added['until'])}"
-        if added["holds"]
-        else f"next from {moment(added['next_start']) or 'never within a year'}"
-    )
-    console.print(f"{name} added to {environment}: {when}", markup=False)
+    console.print(f"{name} added to {environment}: {_when(added)}", markup=False)
 
 
 @freeze_app.command("remove")
@@ -150,6 +145,14 @@ def present(freeze: dict[str, Any]) -> str:
     until = freeze["until"]
     end = moment(datetime.fromtimestamp(until, tz=UTC).isoformat()) if until else "it is thawed"
     return f"frozen until {end}: {freeze['reason']}"
+
+
+def _when(added: dict[str, Any]) -> str:
+    if added["holds"]:
+        return f"holds until {moment(added['until'])}"
+    if added["next_start"]:
+        return f"next from {moment(added['next_start'])}"
+    return "it holds for the first time in more than a year"
 
 
 def _row(freeze: dict[str, Any]) -> tuple[object, ...]:

@@ -1,7 +1,7 @@
 """The live view: one deployment's frame and the present time in, something that rich can draw out."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
@@ -95,8 +95,8 @@ def render(frame: Frame, *, now: datetime, notice: str | None = None) -> Rendera
 
 
 def headline(frame: Frame, now: datetime) -> str:
-    """The first line of the view as plain text."""
-    return _headline(frame, now).plain
+    """The first line of the view as plain text, with what keeps everything from starting."""
+    return "   ".join((_headline(frame, now).plain, *_stopped_by(frame)))
 
 
 def _headline(frame: Frame, now: datetime) -> Text:
@@ -161,12 +161,9 @@ def _hooks(runs: Sequence[HookRun]) -> Text:
 
 def _why(frame: Frame) -> Text:
     words = f"{frame.cause.kind}: {frame.cause.message}" if frame.cause else frame.message
-    if frame.frozen:
-        words += f" · lane frozen: {frame.frozen}"
     if frame.supersedes is not None and frame.phase is Phase.QUEUED:
         words += f" · takes the place of {frame.supersedes}"
-    if frame.freeze is not None and frame.phase is not Phase.FROZEN:  # whose message has it
-        words += f" · {frame.freeze.words}"
+    words = " · ".join((words, *_stopped_by(frame)))
     text = Text(words or frame.waiting_for or "—")
     if frame.plan_digest is not None:
         text.append(f"   plan {frame.plan_digest[:DIGEST_LENGTH]}…", QUIET)
@@ -175,6 +172,13 @@ def _why(frame: Frame) -> Text:
     if frame.signer is not None:
         text.append(f" ✔ signed by {frame.signer}", QUIET)
     return text
+
+
+def _stopped_by(frame: Frame) -> Iterator[str]:
+    if frame.frozen:
+        yield f"lane frozen: {frame.frozen}"
+    if frame.freeze is not None and frame.phase is not Phase.FROZEN:  # whose message has it
+        yield frame.freeze.words
 
 
 def _steps(frame: Frame) -> Text:

@@ -60,7 +60,7 @@ def _check(
     if of_role and not able:
         raise PlanImpossible(
             f"nobody can pass this gate: {', '.join(excluded)} asks for it, and no other {quorum.role}"
-            " may approve",
+            f" may approve: give somebody else the role {quorum.role}, or let the policy ask for less",
             field=f"{field}.exclude_requester",
         )
     missing = quorum.missing([person.groups for person in able])

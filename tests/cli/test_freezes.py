@@ -63,6 +63,14 @@ def test_add_sends_local_times_and_the_zone(server):
     assert shown.output.startswith("feast added to production: holds until 2030-12-27")
 
 
+def test_add_says_that_a_window_is_far_away(server):
+    later = {**ITEM, "holds": False, "next_start": None}
+    server.routes = {"POST /api/v1/clusters/production/freezes": ok(later)}
+    words = ["freeze", "add", "production", "feast", "--from", "2030-12-23T18:00", "--to", "2030-12-27T08:00"]
+    shown = run(server, *words, "--zone", "Europe/Berlin", "--reason", "year-end")
+    assert "for the first time in more than a year" in shown.output
+
+
 def test_remove_now_and_thaw(server):
     server.routes = {
         "DELETE /api/v1/clusters/production/freezes/feast": ok(ITEM),

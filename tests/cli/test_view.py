@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from cli.frame import FrameGate
-from cli.view import amount, duration, render
+from cli.view import amount, duration, headline, render
 from domain.analysis import Doubt, MetricVerdict, Outcome, Verdict
 from domain.deployment import Cause, CauseKind, Phase
 from domain.freeze import Freeze
@@ -226,6 +226,7 @@ def test_a_freeze_says_until_when_and_a_queue_says_why_it_waits():
     why = line(drawn(queued), "why")
     assert "takes the place of d-0" in why
     assert "frozen until 2026-03-01 12:00:00 UTC: weekend" in why
+    assert headline(queued, NOW).endswith("frozen until 2026-03-01 12:00:00 UTC: weekend")
 
 
 def test_a_freeze_is_told_before_it_holds():
