@@ -56,6 +56,12 @@ class Metrics:
             ("environment",),
             registry=self._registry,
         )
+        self._near_quota = Gauge(
+            "hotswap_tenants_near_quota",
+            "Tenants that have used nine tenths of what their quota allows.",
+            ("of",),
+            registry=self._registry,
+        )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request was answered."""
@@ -72,6 +78,8 @@ class Metrics:
                 )
             self._nodes.labels(environment).set(counts.nodes[environment])
             self._silent.labels(environment).set(counts.silent[environment])
+        for what, tenants in counts.near_quota.items():
+            self._near_quota.labels(what).set(tenants)
         self._frozen.set(counts.frozen)
         self._gates.set(counts.gates)
         return generate_latest(self._registry)

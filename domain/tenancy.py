@@ -11,6 +11,7 @@ from domain.errors import Conflict, Forbidden, IllegalTransition, InvalidInput
 from domain.names import TenantId, Username
 
 GIBIBYTE: Final = 1024**3
+NEARLY: Final = 0.9
 # Names that a host in front of the API may have for other purposes: no tenant gets such a subdomain.
 RESERVED: Final = (
     *("admin", "api", "app", "assets", "auth", "blog", "cdn", "console", "demo", "dev", "dns", "docs"),
@@ -119,6 +120,11 @@ QUOTAS: Final[Mapping[Tier, Quota]] = {
 def quota_of(tier: Tier, own: Quota | None) -> Quota:
     """What counts: the tier's figures, or the tenant's own, which only the custom tier has."""
     return own if tier is Tier.CUSTOM and own is not None else QUOTAS[tier]
+
+
+def nearly_used(limit: int | None, used: int) -> bool:
+    """Whether of what a quota allows nine tenths are in use."""
+    return limit is not None and limit > 0 and used >= limit * NEARLY
 
 
 def check_quota(tier: Tier, own: Quota | None) -> None:

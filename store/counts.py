@@ -5,13 +5,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.base import Frozen
 from domain.deployment import Phase
-from store.tables import DeploymentRow, EnvironmentRow, NodeRow, PollRow
+from domain.tenancy import Quota, Tier, nearly_used, quota_of
+from store.tables import DeploymentRow, EnvironmentRow, NodeRow, PollRow, ReleaseRow, TenantRow
 
 
 class Counts(Frozen):
     """Numbers of this moment, by environment's name where it matters.
 
-    `silent` counts the nodes of `nodes` that were not heard of for longer than asked.
+    `silent` counts the nodes of `nodes` that were not heard of for longer than asked; `near_quota` the
+    tenants that have used nine tenths of their nodes or of their storage.
     """
 
     deployments: dict[tuple[str, Phase], int]
@@ -19,6 +21,7 @@ class Counts(Frozen):
     silent: dict[str, int]
     frozen: int
     gates: int
+    near_quota: dict[str, int]
 
 
 async def count(session: AsyncSession, *, silent_after: float) -> Counts:
@@ -48,4 +51,17 @@ async def count(session: AsyncSession, *, silent_after: float) -> Counts:
         silent={name: quiet for name, _number, quiet in by_environment},
         frozen=(await session.execute(frozen)).scalar_one(),
         gates=(await session.execute(gates)).scalar_one(),
+        near_quota=await _near_quota(session),
     )
+
+
+async def _near_quota(session: AsyncSession) -> dict[str, int]:
+    nodes = select(func.count()).where(NodeRow.tenant == TenantRow.id).scalar_subquery()
+    storage = select(func.sum(ReleaseRow.size)).where(ReleaseRow.tenant == TenantRow.id).scalar_subquery()
+    rows = await session.execute(select(TenantRow.tier, TenantRow.quota, nodes, storage))
+    near = {"nodes": 0, "storage": 0}
+    for tier, own, registered, kept in rows:
+        quota = quota_of(Tier(tier), Quota.model_validate(own) if own else None)
+        near["nodes"] += nearly_used(quota.nodes, registered)
+        near["storage"] += nearly_used(quota.storage_bytes, int(kept or 0))
+    return near

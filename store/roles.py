@@ -30,6 +30,7 @@ SYSTEM_READS: Final = {
     "promotions": ("tenant", "id", "phase", "phase_since", "created_at"),
     "promotion_stages": ("tenant", "promotion", "deployment", "rollback"),
     "polls": ("tenant", "id", "closed_at"),
+    "releases": ("tenant", "size"),
     "idempotency_keys": ("tenant", "username", "key", "created_at"),
     "sessions": ("tenant", "id", "expires_at"),
 }

@@ -94,6 +94,7 @@ def exposed_by_api_and_agent() -> set[str]:
         silent={"production": 0},
         frozen=0,
         gates=0,
+        near_quota={"nodes": 0},
     )
     agent = AgentMetrics()
     agent.module_up.labels("greeter", "1.0.0").set(1)

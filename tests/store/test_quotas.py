@@ -12,7 +12,7 @@ from domain.manifest import Files, Manifest
 from domain.node import Node
 from domain.release import Kind, ReleaseRef
 from domain.tenancy import Quota, QuotaExceeded, TenantState, Tier
-from store import deployments, lanes, nodes, quotas, releases, tenants
+from store import counts, deployments, lanes, nodes, quotas, releases, tenants
 from store.database import Database
 from tests.store.conftest import NODES, TENANT, queue
 
@@ -138,3 +138,22 @@ async def test_two_hundred_races_at_the_limit(database: Database) -> None:
             [winner] = await deployments.waiting(session, TENANT)
             assert await deployments.withdraw(session, TENANT, winner, cause)
     print("\n200 races for the last place of a quota: one winner each")
+
+
+async def test_who_has_nearly_used_his_quota_is_counted(database: Database) -> None:
+    async def near() -> dict[str, int]:
+        async with database.system() as session:
+            return (await counts.count(session, silent_after=30)).near_quota
+
+    assert await near() == {"nodes": 0, "storage": 0}
+    await register(database, 1)
+    await push(database, 1)
+    async with database.transaction(TENANT) as session:
+        used = await quotas.usage(session, TENANT)
+    for quota, expected in (
+        ({"nodes": used.nodes, "storage_bytes": 2 * used.storage_bytes}, {"nodes": 1, "storage": 0}),
+        ({"nodes": 2 * used.nodes, "storage_bytes": used.storage_bytes}, {"nodes": 0, "storage": 1}),
+        ({"nodes": 0}, {"nodes": 0, "storage": 0}),
+    ):
+        await limit(database, **quota)
+        assert await near() == expected
