@@ -4,6 +4,8 @@ The hands ask the store before they start a node, so a freeze needs nobody to te
 back what they did not start. Then the rollout waits here, by one durable timer.
 """
 
+from typing import Final
+
 from temporalio import workflow
 
 from domain.deployment import Phase
@@ -21,6 +23,8 @@ with workflow.unsafe.imports_passed_through():
 
 # The clock that the hands ask may be a little behind the one that timers run by.
 SHORTEST_WAIT = 1.0
+# Before, a rollout that was paused amid a wave did not say so, and its own time ran on.
+SHOWN_AMID_A_WAVE: Final = "a-pause-amid-a-wave-is-shown"
 
 
 class FreezeHold:
@@ -54,7 +58,8 @@ class FreezeHold:
                     present = await self._look()
         finally:
             self.on = False
-        if not self._controls.stopping:
+        paused = self._controls.paused and workflow.patched(SHOWN_AMID_A_WAVE)
+        if not (self._controls.stopping or paused):
             await self._board.go_on()
 
     async def _wait(self, freeze: Freeze) -> None:

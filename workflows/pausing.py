@@ -12,43 +12,41 @@ from domain.deployment import Phase
 from workflows.board import Board
 from workflows.controls import Controls
 from workflows.deadline import Deadline
-from workflows.holding import FreezeHold
+from workflows.holding import SHOWN_AMID_A_WAVE, FreezeHold
 
 WHO_RESUMES: Final = "a person: resume or abort"
-# Before, a rollout that was paused amid a wave did not say so, and its own time ran on.
-SHOWN_AMID_A_WAVE: Final = "a-pause-amid-a-wave-is-shown"
 
 
 class PauseHold:
-    """A pause amid a wave. `wanted` says that somebody has to show it."""
+    """A pause amid a wave. `wanted` says that somebody has to show it, `on` that somebody does."""
 
     def __init__(self, board: Board, deadline: Deadline, controls: Controls, freeze: FreezeHold) -> None:
         self._board = board
         self._deadline = deadline
         self._controls = controls
         self._freeze = freeze
-        self._on = False
+        self.on = False
 
     @property
     def wanted(self) -> bool:
         """Whether the rollout is paused, and neither shows it nor has another reason to start nothing."""
-        return self._controls.paused and not (self._controls.stopping or self._freeze.on or self._on)
+        return self._controls.paused and not (self._controls.stopping or self._freeze.on or self.on)
 
     async def until_resumed(self) -> None:
         """Hold until a person resumes, or another deployment takes this one's place. The time is people's."""
-        if self._on or not workflow.patched(SHOWN_AMID_A_WAVE):
+        if self.on or not workflow.patched(SHOWN_AMID_A_WAVE):
             await workflow.wait_condition(lambda: self._over)
             return
-        self._on = True
+        self.on = True
         try:
             with self._deadline.held():
                 while not self._over:
                     await self._show()
                     await workflow.wait_condition(lambda: self._over or self._hidden)
+            if not (self._controls.stopping or self._freeze.on):
+                await self._board.go_on()
         finally:
-            self._on = False
-        if not (self._controls.stopping or self._freeze.on):
-            await self._board.go_on()
+            self.on = False
 
     async def _show(self) -> None:
         words, wave = self._controls.paused_by or "", self._board.work.wave

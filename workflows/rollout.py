@@ -62,7 +62,7 @@ class Rollout:
 
     @property
     def _free(self) -> bool:
-        return self.controls.stopping or not (self.controls.paused or self.hold.on)
+        return self.controls.stopping or not (self.controls.paused or self.pause.on or self.hold.on)
 
     def able(self, nodes: tuple[NodeName, ...]) -> tuple[NodeName, ...]:
         """Those that are not lost."""
