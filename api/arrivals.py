@@ -7,7 +7,7 @@ from domain.arrival import Arrival, stricter
 from domain.errors import Conflict, InvalidInput, LaneBusy
 from domain.names import EnvironmentName, TenantId
 from domain.policy import EnvironmentPolicy
-from store import environments, lanes, succession
+from store import deployments, environments, succession
 
 
 def arrival_of(
@@ -66,16 +66,9 @@ async def arrive(
     Raises:
         LaneBusy: the lane is busy and the arrival rejects; the transaction takes the insert back.
     """
-    view = await lanes.load(session, tenant, environment)
-    admission = await succession.arrive(
-        session, tenant, deployment, arrival=arrival, mode=policy.supersede, lane=view
-    )
+    admission = await succession.arrive(session, tenant, deployment, arrival=arrival, mode=policy.supersede)
     if admission.blocked_by is None:
         return
-    ahead = next(
-        each
-        for each in (view.running, *view.queued)
-        if each is not None and each.deployment == admission.blocked_by
-    )
-    where = deployment_path(ahead.deployment)
+    ahead = (await deployments.get(session, tenant, admission.blocked_by)).release
+    where = deployment_path(admission.blocked_by)
     raise LaneBusy(f"{environment} is busy with {ahead.module}@{ahead.version}: see {where}", link=where)

@@ -13,7 +13,7 @@ from domain.plan import Plan
 from domain.planner import LeftOut, make_plan
 from domain.policy import EnvironmentPolicy
 from domain.strategy import Rolling, Strategy
-from store import deployments, groups, nodes, releases
+from store import deployments, groups, releases
 from store.records import StoredNode, StoredRelease
 
 
@@ -65,22 +65,23 @@ async def look_ahead(
     policy: EnvironmentPolicy,
     release: StoredRelease,
     *,
+    everybody: Sequence[StoredNode],
     requester: str,
 ) -> Prospect:
-    """Read what is there, and see that the release's dependencies are.
+    """What a deployment to these nodes, all of the environment, would find; its dependencies are there.
 
     Raises:
         PlanImpossible: one is not, or the release would break what other modules need.
     """
-    everybody = await nodes.stored_of_environment(session, tenant, environment)
     fleet = [each for each in everybody if each.quarantine is None]
     installed = {each.node.name: versions(each) for each in fleet if each.report is not None}
-    pairs = {pair for modules in installed.values() for pair in modules.items()}
     candidate = Candidate(
         module=release.ref.module, version=release.ref.version, needs=release.manifest.dependencies
     )
-    known = await releases.needs_of(session, tenant, pairs)
-    coming = await deployments.arriving(session, tenant, environment)
+    pairs = {pair for modules in installed.values() for pair in modules.items()}
+    others = [(module, version) for module, version in pairs if module != candidate.module]
+    known = await releases.needs_of(session, tenant, others) if others else {}
+    coming = await deployments.arriving(session, tenant, environment) if candidate.needs else []
     check(candidate, installed, known, coming)
     return Prospect(
         tenant=tenant,

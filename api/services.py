@@ -10,7 +10,9 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 from temporalio.client import Client
 
+from api.bell import Bell
 from api.passwords import Passwords
+from api.turns import Turns
 from bundles.trust import TrustStore
 from clients.agent import AgentClient
 from domain.errors import InvalidInput, Unauthenticated
@@ -30,6 +32,8 @@ class Services:
     settings: ApiSettings
     database: Database
     temporal: Client
+    bell: Bell
+    turns: Turns
     agents: AgentClient
     bundles: BundleDirectory
     passwords: Passwords
@@ -74,6 +78,7 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
         settings.database_url, pool_size=settings.database_pool, pool_wait=settings.database_pool_wait
     )
     counters = LimitCounters(settings.database_url)
+    bell = Bell(client)
     try:
         await database.require_bound_role()
         async with agents:
@@ -81,6 +86,8 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
                 settings=settings,
                 database=database,
                 temporal=client,
+                bell=bell,
+                turns=Turns(settings.database_pool_wait),
                 agents=agents,
                 bundles=BundleDirectory(settings.bundle_directory),
                 passwords=Passwords(),
@@ -90,6 +97,7 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
                 issuer=OidcReader(rules) if rules else None,
             )
     finally:
+        await bell.rest()
         await counters.dispose()
         await database.dispose()
 

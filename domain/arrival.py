@@ -25,6 +25,11 @@ class Arrival(StrEnum):
     SUPERSEDE = "supersede"
     PREEMPT = "preempt"
 
+    @property
+    def heeds_others(self) -> bool:
+        """Whether what runs and waits makes a difference to it, or it to them."""
+        return self is not Arrival.QUEUE
+
 
 class SupersedeMode(StrEnum):
     """How the one under way makes room.
@@ -97,6 +102,8 @@ def admit(
     A rollback is never superseded, nor withdrawn; a hotfix only by a hotfix of the same module. Whatever a
     withdrawn entry was to supersede, the new one supersedes in its place.
     """
+    if not arrival.heeds_others:
+        return Admission()
     if arrival is Arrival.REJECT:
         ahead = running or next(iter(queued), None)
         return Admission(blocked_by=ahead.deployment if ahead else None)

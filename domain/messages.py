@@ -74,6 +74,8 @@ class QueuedDeployment(Frozen):
 class LaneView(Frozen):
     """What the store knows of a lane: what runs, what waits (oldest first), and why nothing may start.
 
+    Of a long queue it has the first, and all that is not ordinary; `waiting` counts all that wait.
+
     `frozen` is a rollback that nobody has resolved yet (`may_override`: an entry that says so may run, once
     people pass the `override_gate`), or a tenant that is held; `freeze` the calendar or a person. `beside`
     catches nodes up while `running` runs.
@@ -86,6 +88,7 @@ class LaneView(Frozen):
     running: QueuedDeployment | None = None
     beside: QueuedDeployment | None = None
     queued: tuple[QueuedDeployment, ...] = ()
+    waiting: int = 0
 
 
 class DeploymentInput(Frozen):

@@ -11,6 +11,7 @@ from domain.events import EventKind
 from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from domain.messages import Progress
 from domain.outcomes import OutcomeKind
+from domain.release import ReleaseRef
 from domain.strategy import UNDO, StoredStrategy, Undo
 from store import due, events, quotas, traces
 from store.records import (
@@ -37,6 +38,7 @@ from store.rows import (
     environment_row,
     locked_deployment,
     summary_of,
+    values_of,
 )
 from store.tables import DeploymentNodeRow, DeploymentRow, PollRow
 
@@ -45,6 +47,7 @@ __all__ = [
     "NodeOutcome",
     "OutcomeKind",
     "arriving",
+    "as_inserted",
     "get",
     "insert",
     "list_page",
@@ -81,8 +84,8 @@ async def insert(
     retries: str | None = None,
     catch_up: bool = False,
     beside: str | None = None,
-) -> None:
-    """Queue a deployment: its row and its first event.
+) -> DeploymentRow:
+    """Queue a deployment: its row, which it answers with, and its first event.
 
     The environment's row is locked until the transaction ends, so that what the caller has read of the
     queue still holds, and `created_at` orders the queue as it was filled.
@@ -123,6 +126,7 @@ async def insert(
     reasons = {name: reason for name, reason in declared.items() if reason is not None}
     payload = {"message": row.message, "phase": Phase.QUEUED, "actor": requester, **reasons}
     await events.append(session, tenant, deployment, key="queued", kind=EventKind.QUEUED, payload=payload)
+    return row
 
 
 def _asked(row: DeploymentRow) -> str:
@@ -134,6 +138,11 @@ def _asked(row: DeploymentRow) -> str:
         return f"{words}, requested by {row.requester}: {row.description}"
     what = f"hotfix {row.module}" if row.hotfix is not None else row.module
     return f"{what}@{row.version} to {row.environment}, requested by {row.requester}"
+
+
+def as_inserted(row: DeploymentRow, release: ReleaseRef) -> StoredDeployment:
+    """A deployment that this transaction has queued, as it stands in it."""
+    return StoredDeployment.model_validate(values_of(StoredDeployment, row, release))
 
 
 async def get(session: AsyncSession, tenant: str, deployment: str) -> StoredDeployment:
@@ -211,7 +220,7 @@ async def arriving(session: AsyncSession, tenant: str, environment: str) -> list
             DeploymentRow.rolls_back.is_(None),
             DeploymentRow.phase.not_in(TERMINAL_PHASES) | done,
         )
-        .order_by(DeploymentRow.created_at)
+        .distinct()
     )
     return [(module, version) for module, version in rows]
 

@@ -18,6 +18,28 @@ class KeyReused(InvalidInput):
     code = "idempotency-key-reused"
 
 
+async def find(
+    session: AsyncSession, tenant: str, username: str, *, key: str, body_digest: str
+) -> str | None:
+    """The id of what the key belongs to, when it came before. One that is older than KEPT counts no more.
+
+    Raises:
+        KeyReused: the key came before with another body.
+    """
+    row = IdempotencyKeyRow
+    found = await session.execute(
+        select(row.body_digest, row.deployment).where(
+            row.tenant == tenant, row.username == username, row.key == key, row.created_at >= _oldest()
+        )
+    )
+    known = found.one_or_none()
+    if known is None:
+        return None
+    if known.body_digest != body_digest:
+        raise KeyReused("this idempotency key came before with another body", field="Idempotency-Key")
+    return str(known.deployment)
+
+
 async def claim(
     session: AsyncSession, tenant: str, username: str, *, key: str, body_digest: str, deployment: str
 ) -> str:
@@ -38,12 +60,8 @@ async def claim(
         .on_conflict_do_nothing()
         .returning(row.deployment)
     )
-    if mine is not None:
-        return str(mine)
-    known = (await session.execute(select(row.body_digest, row.deployment).where(*same))).one()
-    if known.body_digest != body_digest:
-        raise KeyReused("this idempotency key came before with another body", field="Idempotency-Key")
-    return str(known.deployment)
+    known = mine or await find(session, tenant, username, key=key, body_digest=body_digest)
+    return str(known)
 
 
 async def purge(session: AsyncSession, *, limit: int) -> int:

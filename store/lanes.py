@@ -1,23 +1,19 @@
 """Lanes: what runs, what waits, and why nothing may start."""
 
-from sqlalchemy import ScalarSelect, func, select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
-from domain.arrival import SupersedeMode
 from domain.deployment import TERMINAL_PHASES, Phase
 from domain.errors import Conflict
 from domain.events import EventKind
-from domain.messages import LaneView, QueuedDeployment
+from domain.messages import LaneView
 from domain.policy import EnvironmentPolicy
 from domain.tenancy import TenantState
-from store import events, freezes, inheritance
+from store import events, freezes, lane_entries
 from store.records import OpenLane
-from store.rows import environment_row, locked_deployment, taken_back
-from store.tables import DeploymentRow, EnvironmentRow, TenantRow
-
-LONGEST_VIEW = 200  # entries; a lane acts on the first only, and shows twenty
+from store.rows import environment_row, locked_deployment
+from store.tables import DeploymentRow, TenantRow
 
 
 async def load(session: AsyncSession, tenant: str, environment: str, *, at: float | None = None) -> LaneView:
@@ -28,45 +24,19 @@ async def load(session: AsyncSession, tenant: str, environment: str, *, at: floa
     """
     row = await environment_row(session, tenant, environment)
     held = await _held(session, tenant)
-    strategy = func.coalesce(
-        DeploymentRow.strategy["kind"].astext, EnvironmentRow.policy["strategy"]["kind"].astext
-    )
-    rows = await session.execute(
-        select(DeploymentRow, strategy, _running_version())
-        .join(
-            EnvironmentRow,
-            (EnvironmentRow.tenant == DeploymentRow.tenant)
-            & (EnvironmentRow.name == DeploymentRow.environment),
-        )
-        .where(
-            DeploymentRow.tenant == tenant,
-            DeploymentRow.environment == environment,
-            DeploymentRow.phase.not_in(TERMINAL_PHASES),
-        )
-        .order_by(
-            DeploymentRow.phase == Phase.QUEUED,
-            DeploymentRow.hotfix.is_(None),
-            DeploymentRow.created_at,
-            DeploymentRow.id,
-        )
-        .limit(LONGEST_VIEW)
-    )
-    entries = [
-        _entry(each, kind, replaces, continues=await _continues(session, tenant, each))
-        for each, kind, replaces in rows.all()
-    ]
-    under_way = sorted(
-        (entry for entry in entries if entry.phase is not Phase.QUEUED),
-        key=lambda entry: entry.beside is not None,
+    policy = EnvironmentPolicy.model_validate(row.policy)
+    under_way, queued, waiting = await lane_entries.read(
+        session, tenant, environment, strategy=policy.strategy.kind
     )
     return LaneView(
         frozen=row.frozen or held,
         may_override=row.frozen is not None and held is None,
-        override_gate=EnvironmentPolicy.model_validate(row.policy).hotfix.override if row.frozen else None,
+        override_gate=policy.hotfix.override if row.frozen else None,
         freeze=await freezes.at(session, tenant, environment, at) if at is not None else None,
         running=under_way[0] if under_way else None,
         beside=under_way[1] if len(under_way) > 1 else None,
-        queued=tuple(entry for entry in entries if entry.phase is Phase.QUEUED),
+        queued=tuple(queued),
+        waiting=waiting,
     )
 
 
@@ -92,55 +62,6 @@ async def with_work(session: AsyncSession) -> list[OpenLane]:
         OpenLane(tenant=tenant, environment=environment, queued=tuple(waiting or ()))
         for tenant, environment, waiting in rows
     ]
-
-
-def _running_version() -> ScalarSelect[str]:
-    """The version of the module that the environment's last completed, not undone deployment brought."""
-    done = aliased(DeploymentRow)
-    return (
-        select(done.version)
-        .where(
-            done.tenant == DeploymentRow.tenant,
-            done.environment == DeploymentRow.environment,
-            done.module == DeploymentRow.module,
-            done.phase == Phase.COMPLETED,
-            done.catch_up.is_(False),
-            ~taken_back(done),
-        )
-        .order_by(done.finished_at.desc())
-        .limit(1)
-        .correlate(DeploymentRow)
-        .scalar_subquery()
-    )
-
-
-async def _continues(session: AsyncSession, tenant: str, row: DeploymentRow) -> str | None:
-    """The superseded deployment whose changed nodes this one has taken over."""
-    if row.supersedes is None or not await inheritance.inherited(session, tenant, row.id):
-        return None
-    return row.supersedes
-
-
-def _entry(
-    row: DeploymentRow, strategy: str, replaces: str | None, *, continues: str | None
-) -> QueuedDeployment:
-    return QueuedDeployment(
-        deployment=row.id,
-        requester=row.requester,
-        module=row.module,
-        version=row.version,
-        strategy=strategy,
-        rolls_back=row.rolls_back,
-        replaces=replaces,
-        phase=Phase(row.phase),
-        traceparent=row.traceparent,
-        hotfix=row.hotfix is not None,
-        override=row.override,
-        supersedes=row.supersedes,
-        supersede_mode=SupersedeMode(row.supersede_mode) if row.supersede_mode else None,
-        continues=continues,
-        beside=row.beside,
-    )
 
 
 async def freeze(session: AsyncSession, tenant: str, deployment: str, reason: str) -> None:

@@ -41,9 +41,14 @@ async def admit_node(session: AsyncSession, tenant: str) -> None:
 async def admit_deployment(session: AsyncSession, tenant: str) -> None:
     """See that one more deployment may wait or run. Taken before the environment's lock.
 
+    Where any number may, requests for different environments do not wait for each other.
+
     Raises:
         QuotaExceeded: it may not.
     """
+    present = await tenants.get(session, tenant)
+    if present.limits.deployments is None:
+        return
     limit = await _limits(session, tenant)
     if limit.deployments is not None and await _deployments(session, tenant) >= limit.deployments:
         raise QuotaExceeded(

@@ -94,14 +94,15 @@ def ref_of(row: ReleaseRow) -> ReleaseRef:
 
 def deployment_of(row: DeploymentRow, release: ReleaseRow) -> StoredDeployment:
     """The deployment that a row describes, its plan included."""
-    return StoredDeployment.model_validate(_values(StoredDeployment, row, release))
+    return StoredDeployment.model_validate(values_of(StoredDeployment, row, ref_of(release)))
 
 
 def summary_of(row: DeploymentRow, release: ReleaseRow) -> DeploymentSummary:
     """The deployment that a row describes; its plan is not read."""
-    return DeploymentSummary.model_validate(_values(DeploymentSummary, row, release))
+    return DeploymentSummary.model_validate(values_of(DeploymentSummary, row, ref_of(release)))
 
 
-def _values(model: type[DeploymentSummary], row: DeploymentRow, release: ReleaseRow) -> dict[str, Any]:
+def values_of(model: type[DeploymentSummary], row: DeploymentRow, release: ReleaseRef) -> dict[str, Any]:
+    """What a row says of each of the model's fields."""
     values = {name: getattr(row, name) for name in model.model_fields if name != "release"}
-    return {**values, "release": ref_of(release)}
+    return {**values, "release": release}

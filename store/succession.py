@@ -3,11 +3,11 @@
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from domain.arrival import Admission, Arrival, SupersedeMode, Waiting, admit
+from domain.arrival import Admission, Arrival, SupersedeMode, admit
 from domain.deployment import Cause, CauseKind, Phase
 from domain.events import EventKind
-from domain.messages import LaneView, Progress, QueuedDeployment, Successor
-from store import deployments, events, inheritance
+from domain.messages import Progress, Successor
+from store import deployments, events, inheritance, lane_entries
 from store.rows import locked_deployment
 from store.tables import DeploymentRow
 
@@ -19,15 +19,15 @@ async def arrive(
     *,
     arrival: Arrival,
     mode: SupersedeMode,
-    lane: LaneView,
 ) -> Admission:
     """Apply the arrival policy to a deployment that was just queued; the caller refuses a blocked one.
 
-    The insert has locked the environment, so the lane is still as the caller has read it.
+    The insert has locked the environment: what is read of its lane here holds until the transaction ends.
     """
+    if not arrival.heeds_others:
+        return Admission()
     row = await session.get_one(DeploymentRow, (tenant, deployment))
-    queued = [_waiting(each) for each in lane.queued if each.deployment != deployment]
-    running = _waiting(lane.running) if lane.running is not None else None
+    running, queued = await lane_entries.around(session, row, first_only=arrival is Arrival.REJECT)
     admission = admit(row.module, arrival, mode, running=running, queued=queued)
     if admission.blocked_by is not None:
         return admission
@@ -101,7 +101,3 @@ async def take_back_instead(session: AsyncSession, tenant: str, deployment: str,
         ),
     )
     return True
-
-
-def _waiting(entry: QueuedDeployment) -> Waiting:
-    return Waiting.model_validate(entry.model_dump())

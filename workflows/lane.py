@@ -242,7 +242,7 @@ class LaneWorkflow(Receives):
 
     def _show(self, view: LaneView) -> None:
         running = view.running.deployment if view.running else "nothing"
-        lines = [f"running: {running}; waiting: {len(view.queued)}"]
+        lines = [f"running: {running}; waiting: {max(view.waiting, len(view.queued))}"]
         if view.frozen:
             lines.append(f"\n**frozen**: {escape(view.frozen)}. Resolve with `hotswap resolve`.")
         if view.freeze:

@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.access import Aborter, Caller, Deployer, Pauser, Promoter, Resumer, Undoer
 from api.arrivals import hotfix_allowed, must_be_frozen
 from api.audit import done, record
-from api.lanes import PATIENCE, submit
+from api.lanes import PATIENCE
 from api.routes.deployments import accepted, shown
 from api.services import Hands, Services
 from api.views.deployment import DeploymentDetail
@@ -189,7 +189,7 @@ async def _abort(hands: Services, caller: Caller, deployment: str, reason: str) 
         withdrawn = not turned and await deployments.withdraw(session, caller.tenant, deployment, cause)
     if turned:
         present = await shown(hands, caller, deployment)
-        await submit(hands.temporal, caller.tenant, present.environment, deployment)
+        hands.bell.ring(caller.tenant, present.environment, deployment)
         return present
     if withdrawn:
         return await shown(hands, caller, deployment)

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import time
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -12,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.access import Caller, Deployer, Viewer
 from api.arrivals import arrival_of, arrive, must_be_frozen
-from api.lanes import submit
 from api.paging import PageOf, PageQuery, cursor_of, time_and_names
 from api.planning import Prospect, look_ahead
 from api.services import Hands, Services
@@ -22,6 +22,7 @@ from domain.arrival import Arrival
 from domain.base import Strict
 from domain.deployment import Phase
 from domain.errors import InvalidInput, NotFound, PlanImpossible
+from domain.freeze import Freeze
 from domain.names import EnvironmentName, ModuleName, Version
 from domain.policy import own_parameters
 from domain.strategy import Strategy
@@ -39,6 +40,7 @@ from store import (
     releases,
     requirements,
 )
+from store.records import StoredDeployment, StoredEnvironment
 
 router = APIRouter(prefix="/deployments", tags=["deployments"])
 
@@ -91,52 +93,91 @@ async def deploy(
     idempotency_key: IdempotencyKey = None,
 ) -> DeploymentDetail:
     """Queue a deployment in its environment's lane."""
-    asked = secrets.token_hex(8)
+    key = {"key": idempotency_key, "body_digest": _digest(body)} if idempotency_key is not None else None
     async with hands.database.transaction(caller.tenant) as session:
+        # What was accepted once is, whatever has changed since.
+        known = await idempotency.find(session, caller.tenant, caller.username, **key) if key else None
+        wanted = await _want(session, caller, body) if known is None else None
+    if wanted is None:
+        return await accepted(hands, caller, str(known), response)
+    # All that can be known before the lane is locked is: nobody waits for the lock with a connection.
+    asked = secrets.token_hex(8)
+    async with (
+        hands.turns.of(caller.tenant, body.environment),
+        hands.database.transaction(caller.tenant) as session,
+    ):
         deployment = asked
-        if idempotency_key is not None:  # first of all: what was accepted once is, whatever has changed since
+        if key is not None:
             deployment = await idempotency.claim(
-                session,
-                caller.tenant,
-                caller.username,
-                key=idempotency_key,
-                body_digest=hashlib.sha256(body.model_dump_json().encode()).hexdigest(),
-                deployment=asked,
+                session, caller.tenant, caller.username, deployment=asked, **key
             )
         if deployment == asked:
-            await _queue(session, caller, body, asked)
-    return await accepted(hands, caller, deployment, response)
+            stored = await _queue(session, caller, body, wanted, asked)
+    if deployment != asked:
+        return await accepted(hands, caller, deployment, response)
+    parts = DeploymentParts(
+        deployment=stored,
+        environment=wanted.environment,
+        freeze=wanted.freeze,
+        signer=wanted.prospect.release.signer,
+    )
+    return _announced(hands, caller, detail(parts, tenant=caller.tenant, settings=hands.settings), response)
 
 
-async def _queue(session: AsyncSession, caller: Caller, body: NewDeployment, deployment: str) -> None:
-    """Admit the request and queue it in its lane, or raise."""
-    prospect = await _admit(session, caller, body)
+def _digest(body: NewDeployment) -> str:
+    return hashlib.sha256(body.model_dump_json().encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A request that was admitted, and what it found."""
+
+    environment: StoredEnvironment
+    prospect: Prospect
+    strategy: Strategy | None
+    arrival: Arrival
+    freeze: Freeze | None
+
+
+async def _want(session: AsyncSession, caller: Caller, body: NewDeployment) -> Wanted:
+    """Admit the request, or raise. Nothing is written."""
+    environment, prospect = await _admit(session, caller, body)
     policy, strategy = prospect.policy, own_parameters(prospect.policy, body.strategy)
     arrival = arrival_of(policy, body.arrival, hotfix=body.hotfix, reason=body.reason, override=body.override)
     if body.override is not None:
         await must_be_frozen(session, caller.tenant, body.environment)
     prospect.plan(strategy)
-    await deployments.insert(
+    freeze = await freezes.at(session, caller.tenant, body.environment, time.time())
+    return Wanted(environment, prospect, strategy, arrival, freeze)
+
+
+async def _queue(
+    session: AsyncSession, caller: Caller, body: NewDeployment, wanted: Wanted, deployment: str
+) -> StoredDeployment:
+    """Queue an admitted request in its lane, or raise when that is busy and the arrival rejects."""
+    tenant, policy = caller.tenant, wanted.prospect.policy
+    row = await deployments.insert(
         session,
-        caller.tenant,
+        tenant,
         deployment=deployment,
         environment=body.environment,
         module=body.module,
         version=body.version,
         requester=caller.username,
-        strategy=strategy,
+        strategy=wanted.strategy,
         description=body.description,
         hotfix=body.reason if body.hotfix else None,
         override=body.override,
     )
-    await arrive(session, caller.tenant, body.environment, deployment, arrival=arrival, policy=policy)
+    await arrive(session, tenant, body.environment, deployment, arrival=wanted.arrival, policy=policy)
+    return deployments.as_inserted(row, wanted.prospect.release.ref)
 
 
 @router.post("/plan")
 async def plan_deployment(body: NewDeployment, caller: Deployer, hands: Hands) -> PlanPreview:
     """The plan that this request would get now, from what the nodes last reported. Nothing is written."""
     async with hands.database.transaction(caller.tenant) as session:
-        prospect = await _admit(session, caller, body)
+        _, prospect = await _admit(session, caller, body)
         arrival_of(
             prospect.policy, body.arrival, hotfix=body.hotfix, reason=body.reason, override=body.override
         )
@@ -145,8 +186,10 @@ async def plan_deployment(body: NewDeployment, caller: Deployer, hands: Hands) -
     return preview(prospect, plan, history)
 
 
-async def _admit(session: AsyncSession, caller: Caller, body: NewDeployment) -> Prospect:
-    """Refuse what cannot be, before anything is written; what the deployment would find.
+async def _admit(
+    session: AsyncSession, caller: Caller, body: NewDeployment
+) -> tuple[StoredEnvironment, Prospect]:
+    """Refuse what cannot be, before anything is written; the environment, and what the deployment would find.
 
     Raises:
         InvalidInput: `field` names what is unknown, empty, or missing on the nodes.
@@ -154,20 +197,34 @@ async def _admit(session: AsyncSession, caller: Caller, body: NewDeployment) -> 
     """
     tenant = caller.tenant
     try:
-        policy = await environments.policy(session, tenant, body.environment)
+        environment = await environments.get(session, tenant, body.environment)
         release = await releases.get(session, tenant, body.module, body.version)
     except NotFound as error:
         known = (await releases.list_page(session, tenant, module=body.module, limit=1)).items
         field = error.field or ("version" if known else "module")
         raise InvalidInput(error.message, field=field) from error
-    if not await nodes.of_environment(session, tenant, body.environment):
+    members = await nodes.stored_of_environment(session, tenant, body.environment)
+    if not members:
         raise PlanImpossible(f"environment {body.environment!r} has no nodes", field="environment")
     if not body.hotfix:
         await requirements.check(
-            session, tenant, body.environment, policy, module=body.module, version=body.version
+            session,
+            tenant,
+            body.environment,
+            environment.policy,
+            module=body.module,
+            version=body.version,
         )
-    planned_by = policy.of_request(hotfix=body.hotfix)
-    return await look_ahead(session, tenant, body.environment, planned_by, release, requester=caller.username)
+    prospect = await look_ahead(
+        session,
+        tenant,
+        body.environment,
+        environment.policy.of_request(hotfix=body.hotfix),
+        release,
+        everybody=members,
+        requester=caller.username,
+    )
+    return environment, prospect
 
 
 @router.get("")
@@ -202,9 +259,14 @@ async def get_deployment(deployment: str, caller: Viewer, hands: Hands) -> Deplo
 
 async def accepted(hands: Services, caller: Caller, deployment: str, response: Response) -> DeploymentDetail:
     """Wake the lane of a deployment that was queued, and say where to look."""
-    answer = await shown(hands, caller, deployment)
+    return _announced(hands, caller, await shown(hands, caller, deployment), response)
+
+
+def _announced(
+    hands: Services, caller: Caller, answer: DeploymentDetail, response: Response
+) -> DeploymentDetail:
     if answer.phase is Phase.QUEUED:
-        await submit(hands.temporal, caller.tenant, answer.environment, deployment)
+        hands.bell.ring(caller.tenant, answer.environment, answer.id)
     response.headers["Location"] = answer.links["self"]
     return answer
 

@@ -121,14 +121,21 @@ async def _admit(session: AsyncSession, caller: Caller, body: NewPromotion) -> l
     chosen = _in_order(await environments.of_tenant(session, tenant), body.environments)
     before: list[str] = []
     for each in chosen:
-        if not await nodes.of_environment(session, tenant, each.name):
+        members = await nodes.stored_of_environment(session, tenant, each.name)
+        if not members:
             raise PlanImpossible(f"environment {each.name!r} has no nodes", field="environments")
         if each.policy.requires not in before:
             await requirements.check(
                 session, tenant, each.name, each.policy, module=body.module, version=body.version
             )
         prospect = await look_ahead(
-            session, tenant, each.name, each.policy, release, requester=caller.username
+            session,
+            tenant,
+            each.name,
+            each.policy,
+            release,
+            everybody=members,
+            requester=caller.username,
         )
         prospect.plan(None)
         before.append(each.name)

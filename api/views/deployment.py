@@ -170,17 +170,17 @@ class DeploymentDetail(DeploymentItem):
 
 
 class DeploymentParts(BaseModel):
-    """What a deployment's detail is put together from."""
+    """What a deployment's detail is put together from; one that was just queued has no more than it needs."""
 
     deployment: StoredDeployment
     environment: StoredEnvironment
     freeze: Freeze | None
-    nodes: list[DeploymentNode]
-    polls: list[StoredPoll]
-    hooks: list[HookRun]
-    outages: list[Outage]
-    look: StoredLook | None
     signer: str
+    nodes: list[DeploymentNode] = []
+    polls: list[StoredPoll] = []
+    hooks: list[HookRun] = []
+    outages: list[Outage] = []
+    look: StoredLook | None = None
 
 
 def detail(parts: DeploymentParts, *, tenant: str, settings: ApiSettings) -> DeploymentDetail:

@@ -23,8 +23,10 @@ from temporalio.testing import WorkflowEnvironment
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from api.application import create_app
+from api.bell import Bell
 from api.passwords import Passwords
 from api.services import Services, token_keys
+from api.turns import Turns
 from domain.node import Node
 from domain.roles import Role
 from runtime.authority import ensure_token_keys
@@ -87,7 +89,8 @@ class World:
             return await dora.post("/modules", files=form(release))
 
     async def signals(self, workflow_id: str) -> list[tuple[str, dict[str, str]]]:
-        """The signals that a workflow has received, as its history has them."""
+        """The signals that a workflow has received, as its history has them; none is under way any more."""
+        await self.services.bell.rest()
         handle = self.services.temporal.get_workflow_handle(workflow_id)
         history = await handle.fetch_history()
         found = []
@@ -168,6 +171,8 @@ async def new_world(
             settings=settings,
             database=database,
             temporal=client,
+            bell=Bell(client),
+            turns=Turns(settings.database_pool_wait),
             agents=agents,
             bundles=BundleDirectory(settings.bundle_directory),
             passwords=Passwords(),
@@ -176,6 +181,7 @@ async def new_world(
             counters=counters,
         )
         yield World(create_app(services), services, pki, Releases(directory / "releases", pki))
+        await services.bell.rest()
     await counters.dispose()
     await database.dispose()
 

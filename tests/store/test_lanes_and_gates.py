@@ -14,6 +14,7 @@ from domain.policy import AnalysisRule
 from domain.vote import Ballot, Decision
 from store import analyses, deployments, environments, events, lanes, polls
 from store.database import Database
+from store.lane_entries import SHOWN
 from tests.store.conftest import TENANT, queue
 
 RULE = GateRule(name="promotion")
@@ -64,6 +65,21 @@ async def test_a_lane_shows_what_runs_and_what_waits_in_order(database: Database
     assert view.queued[0].strategy == "canary"
     assert (empty.running, empty.queued) == (None, ())
     assert [(lane.environment, lane.queued) for lane in work] == [("production", ("d2", "d3"))]
+
+
+async def test_of_a_long_queue_a_lane_reads_the_first_and_all_that_is_not_ordinary(
+    database: Database,
+) -> None:
+    names = [f"q{number:02}" for number in range(SHOWN + 5)]
+    for name in names:
+        await queue(database, name)
+    await queue(database, "override", override="it burns")
+    await queue(database, "hotfix", hotfix="it burns")
+    async with database.transaction(TENANT) as session:
+        view = await lanes.load(session, TENANT, "production")
+    assert view.running is None
+    assert [entry.deployment for entry in view.queued] == ["hotfix", *names[: SHOWN - 1], "override"]
+    assert view.waiting == len(names) + 2
 
 
 async def test_a_frozen_lane_stays_resolved_when_the_freeze_is_repeated(database: Database) -> None:

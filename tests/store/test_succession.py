@@ -37,8 +37,7 @@ async def arrive(
 ) -> Admission:
     await queue(database, deployment)
     async with database.transaction(TENANT) as session:
-        view = await lanes.load(session, TENANT, "production")
-        return await succession.arrive(session, TENANT, deployment, arrival=arrival, mode=mode, lane=view)
+        return await succession.arrive(session, TENANT, deployment, arrival=arrival, mode=mode)
 
 
 async def half_rolled(database: Database) -> tuple[str, ...]:
