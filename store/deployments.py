@@ -11,7 +11,6 @@ from domain.events import EventKind
 from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from domain.messages import Progress
 from domain.outcomes import OutcomeKind
-from domain.release import ReleaseRef
 from domain.strategy import UNDO, StoredStrategy, Undo
 from store import due, events, quotas, traces
 from store.records import (
@@ -20,6 +19,7 @@ from store.records import (
     NodeOutcome,
     Page,
     StoredDeployment,
+    StoredRelease,
 )
 from store.rollouts import (
     AlreadyPlanned,
@@ -37,8 +37,8 @@ from store.rows import (
     deployments_with_releases,
     environment_row,
     locked_deployment,
+    stored_deployment,
     summary_of,
-    values_of,
 )
 from store.tables import DeploymentNodeRow, DeploymentRow, PollRow
 
@@ -94,8 +94,7 @@ async def insert(
         NotFound: no such environment of this tenant.
         QuotaExceeded: the tenant has as many deployments waiting or under way as it may.
     """
-    way_back = rolls_back is not None or isinstance(strategy, Undo)
-    if not way_back and not catch_up:  # a way back is never refused, nor one to what is current
+    if not catch_up and rolls_back is None and not isinstance(strategy, Undo):  # these are never refused
         await quotas.admit_deployment(session, tenant)
     await environment_row(session, tenant, environment, lock=True)
     row = DeploymentRow(
@@ -122,8 +121,8 @@ async def insert(
     row.message = _asked(row)
     session.add(row)
     await session.flush()
-    declared = {"hotfix": hotfix, "override": override}
-    reasons = {name: reason for name, reason in declared.items() if reason is not None}
+    declared = (("hotfix", hotfix), ("override", override))
+    reasons = {name: reason for name, reason in declared if reason is not None}
     payload = {"message": row.message, "phase": Phase.QUEUED, "actor": requester, **reasons}
     await events.append(session, tenant, deployment, key="queued", kind=EventKind.QUEUED, payload=payload)
     return row
@@ -140,9 +139,9 @@ def _asked(row: DeploymentRow) -> str:
     return f"{what}@{row.version} to {row.environment}, requested by {row.requester}"
 
 
-def as_inserted(row: DeploymentRow, release: ReleaseRef) -> StoredDeployment:
+def as_inserted(row: DeploymentRow, release: StoredRelease) -> StoredDeployment:
     """A deployment that this transaction has queued, as it stands in it."""
-    return StoredDeployment.model_validate(values_of(StoredDeployment, row, release))
+    return stored_deployment(row, release.ref, release.signer)
 
 
 async def get(session: AsyncSession, tenant: str, deployment: str) -> StoredDeployment:

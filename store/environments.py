@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.policy import EnvironmentPolicy
-from store.records import StoredEnvironment
+from store.records import EnvironmentTerms, StoredEnvironment
 from store.rows import environment_row
 from store.tables import EnvironmentRow
 
@@ -35,6 +35,15 @@ async def of_tenant(session: AsyncSession, tenant: str) -> list[StoredEnvironmen
         .order_by(EnvironmentRow.position, EnvironmentRow.name)
     )
     return [_environment(row) for row in rows]
+
+
+async def terms(session: AsyncSession, tenant: str) -> dict[str, EnvironmentTerms]:
+    """The terms of every environment, by name; no policy is read whole."""
+    strategy = EnvironmentRow.policy["strategy"]["kind"].astext
+    rows = await session.execute(
+        select(EnvironmentRow.name, strategy, EnvironmentRow.frozen_by).where(EnvironmentRow.tenant == tenant)
+    )
+    return {name: EnvironmentTerms(strategy=kind, frozen_by=frozen_by) for name, kind, frozen_by in rows}
 
 
 async def set_policy(session: AsyncSession, tenant: str, environment: str, policy: EnvironmentPolicy) -> None:

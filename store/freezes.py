@@ -36,6 +36,19 @@ async def of_environment(
     return [_freeze(row) for row in rows]
 
 
+async def by_environment(session: AsyncSession, tenant: str) -> dict[str, list[StoredFreeze]]:
+    """The freezes that were not removed, by environment; one without any is not there."""
+    rows = await session.scalars(
+        select(FreezeRow)
+        .where(FreezeRow.tenant == tenant, FreezeRow.removed_at.is_(None))
+        .order_by(FreezeRow.created_at, FreezeRow.id)
+    )
+    found: dict[str, list[StoredFreeze]] = {}
+    for row in rows:
+        found.setdefault(row.environment, []).append(_freeze(row))
+    return found
+
+
 async def at(session: AsyncSession, tenant: str, environment: str, moment: float) -> Freeze | None:
     """Whether the environment is frozen at a moment, seconds since the epoch."""
     return state(await of_environment(session, tenant, environment), moment)

@@ -69,6 +69,15 @@ async def stored_of_environment(session: AsyncSession, tenant: str, environment:
     return [_stored(*row) for row in await session.execute(statement.order_by(NodeRow.name))]
 
 
+async def by_environment(session: AsyncSession, tenant: str) -> dict[str, list[StoredNode]]:
+    """All nodes with their last reports, by environment and name; one without nodes is not there."""
+    found: dict[str, list[StoredNode]] = {}
+    for row in await session.execute(_with_age().where(NodeRow.tenant == tenant).order_by(NodeRow.name)):
+        node = _stored(*row)
+        found.setdefault(node.node.environment, []).append(node)
+    return found
+
+
 async def addresses(session: AsyncSession, tenant: str, names: Iterable[str]) -> dict[str, str]:
     """The agents' URLs by node; a node that is not there is left out."""
     rows = await session.execute(

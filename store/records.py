@@ -46,6 +46,13 @@ class StoredUser(Frozen):
     locked_until: datetime | None = None
 
 
+class EnvironmentTerms(Frozen):
+    """What a deployment's line in a list needs of its environment: the default strategy, and who froze it."""
+
+    strategy: str
+    frozen_by: str | None
+
+
 class StoredEnvironment(Frozen):
     """An environment; `frozen` says why its lane stands still."""
 
@@ -53,6 +60,11 @@ class StoredEnvironment(Frozen):
     policy: EnvironmentPolicy
     frozen: str | None
     frozen_by: str | None
+
+    @property
+    def terms(self) -> EnvironmentTerms:
+        """What its deployments' lines need."""
+        return EnvironmentTerms(strategy=self.policy.strategy.kind, frozen_by=self.frozen_by)
 
 
 class StoredFreeze(Frozen):
@@ -185,9 +197,10 @@ class DeploymentSummary(Frozen):
 
 
 class StoredDeployment(DeploymentSummary):
-    """A deployment with its plan, once there is one."""
+    """A deployment with its plan, once there is one; `signer` is its release's."""
 
     plan: Plan | None
+    signer: str
 
 
 class StoredAmendment(Frozen):

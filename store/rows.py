@@ -1,16 +1,21 @@
 """Single rows, found or locked, and turned into read models."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import aliased, load_only
 
 from domain.deployment import Phase
 from domain.errors import NotFound
 from domain.release import ReleaseRef
 from store.records import DeploymentSummary, StoredDeployment
 from store.tables import DeploymentRow, EnvironmentRow, ReleaseRow
+
+_OF_RELEASE: Final = ("release", "signer")
+_SUMMARY: Final = tuple(name for name in DeploymentSummary.model_fields if name not in _OF_RELEASE)
+_STORED: Final = tuple(name for name in StoredDeployment.model_fields if name not in _OF_RELEASE)
 
 
 async def locked_deployment(session: AsyncSession, tenant: str, deployment: str) -> DeploymentRow:
@@ -61,12 +66,16 @@ def taken_back(deployment: type[DeploymentRow], *ends: Phase) -> ColumnElement[b
 
 
 def deployments_with_releases() -> Select[DeploymentRow, ReleaseRow]:
-    """Deployments, each with the release that it is about."""
-    return select(DeploymentRow, ReleaseRow).join(
-        ReleaseRow,
-        (ReleaseRow.tenant == DeploymentRow.tenant)
-        & (ReleaseRow.module == DeploymentRow.module)
-        & (ReleaseRow.version == DeploymentRow.version),
+    """Deployments, each with what names the release that it is about."""
+    return (
+        select(DeploymentRow, ReleaseRow)
+        .join(
+            ReleaseRow,
+            (ReleaseRow.tenant == DeploymentRow.tenant)
+            & (ReleaseRow.module == DeploymentRow.module)
+            & (ReleaseRow.version == DeploymentRow.version),
+        )
+        .options(load_only(ReleaseRow.digest, ReleaseRow.tree, ReleaseRow.signer, raiseload=True))
     )
 
 
@@ -94,15 +103,19 @@ def ref_of(row: ReleaseRow) -> ReleaseRef:
 
 def deployment_of(row: DeploymentRow, release: ReleaseRow) -> StoredDeployment:
     """The deployment that a row describes, its plan included."""
-    return StoredDeployment.model_validate(values_of(StoredDeployment, row, ref_of(release)))
+    return stored_deployment(row, ref_of(release), release.signer)
 
 
 def summary_of(row: DeploymentRow, release: ReleaseRow) -> DeploymentSummary:
     """The deployment that a row describes; its plan is not read."""
-    return DeploymentSummary.model_validate(values_of(DeploymentSummary, row, ref_of(release)))
+    return DeploymentSummary.model_validate({**_values(row, _SUMMARY), "release": ref_of(release)})
 
 
-def values_of(model: type[DeploymentSummary], row: DeploymentRow, release: ReleaseRef) -> dict[str, Any]:
-    """What a row says of each of the model's fields."""
-    values = {name: getattr(row, name) for name in model.model_fields if name != "release"}
-    return {**values, "release": release}
+def stored_deployment(row: DeploymentRow, release: ReleaseRef, signer: str) -> StoredDeployment:
+    """The deployment that a row describes, of a release that is known already."""
+    found = _values(row, _STORED)
+    return StoredDeployment.model_validate({**found, "release": release, "signer": signer})
+
+
+def _values(row: DeploymentRow, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}

@@ -54,13 +54,17 @@ class Clusters(BaseModel):
 @router.get("")
 async def list_clusters(caller: Viewer, hands: Hands) -> Clusters:
     """The environments, from development to production."""
-    found = []
     async with hands.database.transaction(caller.tenant) as session:
-        for environment in await environments.of_tenant(session, caller.tenant):
-            members = await nodes.stored_of_environment(session, caller.tenant, environment.name)
-            freeze = await freezes.at(session, caller.tenant, environment.name, time.time())
-            found.append(cluster(environment, members, freeze))
-    return Clusters(items=[ClusterItem.model_validate(each.model_dump()) for each in found])
+        known = await environments.of_tenant(session, caller.tenant)
+        members = await nodes.by_environment(session, caller.tenant)
+        frozen = await freezes.by_environment(session, caller.tenant)
+    now = time.time()
+    return Clusters(
+        items=[
+            ClusterItem.of(each, members.get(each.name, ()), freezes.state(frozen.get(each.name, ()), now))
+            for each in known
+        ]
+    )
 
 
 @router.get("/{environment}")

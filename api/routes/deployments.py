@@ -119,7 +119,6 @@ async def deploy(
         deployment=stored,
         environment=wanted.environment,
         freeze=wanted.freeze,
-        signer=wanted.prospect.release.signer,
     )
     return _announced(hands, caller, detail(parts, tenant=caller.tenant, settings=hands.settings), response)
 
@@ -170,7 +169,7 @@ async def _queue(
         override=body.override,
     )
     await arrive(session, tenant, body.environment, deployment, arrival=wanted.arrival, policy=policy)
-    return deployments.as_inserted(row, wanted.prospect.release.ref)
+    return deployments.as_inserted(row, wanted.prospect.release)
 
 
 @router.post("/plan")
@@ -233,7 +232,7 @@ async def list_deployments(
 ) -> PageOf[DeploymentItem]:
     """Deployments, newest first."""
     async with hands.database.transaction(caller.tenant) as session:
-        known = {each.name: each for each in await environments.of_tenant(session, caller.tenant)}
+        terms = await environments.terms(session, caller.tenant)
         page = await deployments.list_page(
             session,
             caller.tenant,
@@ -244,7 +243,7 @@ async def list_deployments(
             limit=query.limit,
         )
     items = [
-        DeploymentItem.of(each, tenant=caller.tenant, environments=known, settings=hands.settings)
+        DeploymentItem.of(each, tenant=caller.tenant, terms=terms[each.environment], settings=hands.settings)
         for each in page.items
     ]
     last = page.items[-1] if page.more else None
@@ -280,7 +279,6 @@ async def shown(hands: Services, caller: Caller, deployment: str) -> DeploymentD
     tenant = caller.tenant
     async with hands.database.transaction(caller.tenant) as session:
         stored = await deployments.get(session, tenant, deployment)
-        release = await releases.by_ref(session, tenant, stored.release)
         underway = not stored.phase.terminal
         parts = DeploymentParts(
             deployment=stored,
@@ -291,6 +289,5 @@ async def shown(hands: Services, caller: Caller, deployment: str) -> DeploymentD
             hooks=await hooks.of_deployment(session, tenant, deployment),
             outages=await outages.present(session, tenant, deployment, stored.wave) if underway else [],
             look=await analyses.latest(session, tenant, deployment),
-            signer=release.signer,
         )
     return detail(parts, tenant=tenant, settings=hands.settings)

@@ -1,6 +1,6 @@
 """A deployment as the API shows it: all that a live view needs, and nothing it has to ask for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
@@ -22,6 +22,7 @@ from runtime.settings import ApiSettings
 from store.records import (
     DeploymentNode,
     DeploymentSummary,
+    EnvironmentTerms,
     StoredDeployment,
     StoredEnvironment,
     StoredLook,
@@ -135,11 +136,11 @@ class DeploymentItem(BaseModel):
         stored: DeploymentSummary,
         *,
         tenant: str,
-        environments: Mapping[str, StoredEnvironment],
+        terms: EnvironmentTerms,
         settings: ApiSettings,
     ) -> Self:
-        """From the store's row; the environments tell the default strategy, and who froze a lane."""
-        return cls.model_validate(_item(stored, tenant, environments[stored.environment], settings))
+        """From the store's row, and the terms of its environment."""
+        return cls.model_validate(_item(stored, tenant, terms, settings))
 
 
 class DeploymentDetail(DeploymentItem):
@@ -175,7 +176,6 @@ class DeploymentParts(BaseModel):
     deployment: StoredDeployment
     environment: StoredEnvironment
     freeze: Freeze | None
-    signer: str
     nodes: list[DeploymentNode] = []
     polls: list[StoredPoll] = []
     hooks: list[HookRun] = []
@@ -186,14 +186,14 @@ class DeploymentParts(BaseModel):
 def detail(parts: DeploymentParts, *, tenant: str, settings: ApiSettings) -> DeploymentDetail:
     """Put the detail together."""
     stored, plan = parts.deployment, parts.deployment.plan
-    item = _item(stored, tenant, parts.environment, settings)
+    item = _item(stored, tenant, parts.environment.terms, settings)
     concerned = not stored.phase.terminal or parts.environment.frozen_by == stored.id
     return DeploymentDetail.model_validate(
         {
             **item,
             "digest": stored.release.digest,
             "tree": stored.release.tree,
-            "signer": parts.signer,
+            "signer": stored.signer,
             "strategy_asked": stored.strategy,
             "frozen": parts.environment.frozen if concerned else None,
             "freeze": parts.freeze if _starts_nodes(stored) else None,
@@ -221,16 +221,16 @@ def _starts_nodes(stored: StoredDeployment) -> bool:
 
 
 def _item(
-    stored: DeploymentSummary, tenant: str, environment: StoredEnvironment, settings: ApiSettings
+    stored: DeploymentSummary, tenant: str, terms: EnvironmentTerms, settings: ApiSettings
 ) -> dict[str, object]:
-    chosen = stored.strategy or environment.policy.strategy
+    strategy = stored.strategy.kind if stored.strategy else terms.strategy
     return {
         **stored.model_dump(include=set(DeploymentItem.model_fields) & set(DeploymentSummary.model_fields)),
         "tenant": tenant,
         "module": stored.release.module,
         "version": stored.release.version,
-        "strategy": ROLLBACK if stored.rolls_back else chosen.kind,
-        "exit_code": exit_code(stored.phase, stored.cause, frozen=environment.frozen_by == stored.id),
+        "strategy": ROLLBACK if stored.rolls_back else strategy,
+        "exit_code": exit_code(stored.phase, stored.cause, frozen=terms.frozen_by == stored.id),
         "links": deployment_links(settings, stored.id),
     }
 

@@ -1,5 +1,6 @@
 """Releases, nodes and environments as the API shows them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Self
 
@@ -90,6 +91,19 @@ class ClusterItem(BaseModel):
     frozen: str | None
     freeze: Freeze | None
 
+    @classmethod
+    def of(cls, environment: StoredEnvironment, nodes: Sequence[StoredNode], freeze: Freeze | None) -> Self:
+        """From the store's row, its nodes, and what keeps things from starting now."""
+        healthy = sum(not ailments(node.report, node.age) for node in nodes)
+        return cls(
+            environment=environment.name,
+            healthy=environment_healthy(nodes=len(nodes), healthy=healthy),
+            nodes_total=len(nodes),
+            nodes_healthy=healthy,
+            frozen=environment.frozen,
+            freeze=freeze,
+        )
+
 
 class ClusterDetail(ClusterItem):
     """An environment with its policy and its nodes."""
@@ -125,16 +139,9 @@ class ClusterMetrics(BaseModel):
 
 def cluster(environment: StoredEnvironment, nodes: list[StoredNode], freeze: Freeze | None) -> ClusterDetail:
     """An environment put together with its nodes."""
-    shown = [FleetNode.of(node) for node in nodes]
-    healthy = sum(node.healthy for node in shown)
     return ClusterDetail(
-        environment=environment.name,
-        healthy=environment_healthy(nodes=len(shown), healthy=healthy),
-        nodes_total=len(shown),
-        nodes_healthy=healthy,
-        frozen=environment.frozen,
-        freeze=freeze,
+        **dict(ClusterItem.of(environment, nodes, freeze)),
         frozen_by=environment.frozen_by,
         policy=environment.policy,
-        nodes=shown,
+        nodes=[FleetNode.of(node) for node in nodes],
     )
