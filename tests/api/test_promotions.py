@@ -186,3 +186,37 @@ async def test_the_store_queues_once_and_leaves_alone_what_has_moved_on(
         assert await promotions.waiting_on(session, TENANT, "stored-1-back") == "stored"
     assert "left alone" in stored.stages[1].note
     assert [stored.state(stage) for stage in stored.stages] == ["rolling-back", "completed"]
+
+
+async def test_a_promotion_waits_where_requests_are_refused_and_gives_way_to_later_ones(
+    everywhere: World, release: Release
+) -> None:
+    database = everywhere.services.database
+    wanted = {"module": release.ref.module, "version": release.ref.version, "environment": "production"}
+    request = PromotionInput(
+        tenant=TENANT,
+        promotion="patient",
+        requester="dora",
+        module=release.ref.module,
+        version=release.ref.version,
+    )
+    stages = [PromotionStage(environment="production", on_failure=OnFailure.KEEP)]
+    async with everywhere.asks("admin") as admin, everywhere.asks("dora") as dora:
+        before = (await admin.get("/clusters/production")).json()["policy"]
+        ahead = (await dora.post("/deployments", json=wanted)).json()["id"]
+        try:
+            await admin.put("/clusters/production/policy", json={**before, "arrival": "reject"})
+            assert (await dora.post("/deployments", json=wanted)).json()["code"] == "lane-busy"
+            async with database.transaction(TENANT) as session:
+                await promotions.insert(session, request, stages, "")
+                await promotion_queue.queue_stage(session, StageOrder(promotion=request, position=1))
+            assert (await dora.get("/deployments/patient-1")).json()["phase"] == "queued"
+            assert (await dora.get(f"/deployments/{ahead}")).json()["phase"] == "queued"
+            await admin.put("/clusters/production/policy", json={**before, "arrival": "coalesce"})
+            later = (await dora.post("/deployments", json=wanted)).json()
+            assert later["phase"] == "queued"
+            ended = (await dora.get("/deployments/patient-1")).json()
+        finally:
+            await admin.put("/clusters/production/policy", json=before)
+        await dora.post(f"/deployments/{later['id']}/abort", json={})
+    assert (ended["phase"], ended["cause"]["kind"]) == ("superseded", "superseded")
