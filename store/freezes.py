@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain import calendar
+from domain.audit import AuditCategory, AuditNote
 from domain.calendar import MOST_WINDOWS, CalendarWindow
 from domain.deployment import TERMINAL_PHASES, Phase
 from domain.errors import Conflict, NotFound
@@ -16,7 +17,7 @@ from domain.events import EventKind
 from domain.freeze import Freeze, longest
 from domain.freeze_orders import AdHocFreeze, Thaw
 from domain.strategy import UNDO
-from store import events
+from store import audit, events
 from store.records import StoredFreeze
 from store.rows import environment_row, locked_deployment
 from store.tables import DeploymentRow, FreezeRow
@@ -249,7 +250,20 @@ async def _remove(session: AsyncSession, row: FreezeRow, actor: str, reason: str
 async def _tell(
     session: AsyncSession, row: FreezeRow, kind: EventKind, what: str, *, actor: str, reason: str
 ) -> None:
-    """An event for every deployment that the freeze may concern: those that wait or run."""
+    """An audit entry, and an event for every deployment that it may concern: those that wait or run."""
+    facts = {"id": row.id, "calendar": row.calendar, "until": row.until.isoformat() if row.until else None}
+    added = kind is EventKind.FREEZE_ADDED
+    note = AuditNote(
+        actor=actor,
+        action=kind,
+        category=AuditCategory.ENVIRONMENT,
+        subject="environment",
+        subject_id=row.environment,
+        reason=reason,
+        before=None if added else facts,
+        after=facts if added else None,
+    )
+    audit.note(session, note)
     concerned = await session.scalars(
         select(DeploymentRow.id)
         .where(

@@ -11,8 +11,10 @@ from domain.errors import InvalidInput
 from store.tables import GroupMemberRow, UserRow
 
 
-async def set_members(session: AsyncSession, tenant: str, group: str, members: Sequence[str]) -> None:
-    """Replace the members of a group; without any it is gone.
+async def set_members(
+    session: AsyncSession, tenant: str, group: str, members: Sequence[str]
+) -> tuple[str, ...]:
+    """Replace the members of a group; without any it is gone. Who was in it before.
 
     Raises:
         InvalidInput: somebody is not a user of this tenant; `field` names which.
@@ -24,12 +26,16 @@ async def set_members(session: AsyncSession, tenant: str, group: str, members: S
     for index, member in enumerate(members):
         if member not in there:
             raise InvalidInput(f"no user {member!r}", field=f"members.{index}")
-    await session.execute(
-        delete(GroupMemberRow).where(GroupMemberRow.tenant == tenant, GroupMemberRow.name == group)
+    gone = await session.scalars(
+        delete(GroupMemberRow)
+        .where(GroupMemberRow.tenant == tenant, GroupMemberRow.name == group)
+        .returning(GroupMemberRow.username)
     )
+    before = tuple(sorted(gone))
     if members:
         rows = [{"tenant": tenant, "name": group, "username": member} for member in members]
         await session.execute(insert(GroupMemberRow).on_conflict_do_nothing(), rows)
+    return before
 
 
 async def members(session: AsyncSession, tenant: str) -> dict[str, tuple[str, ...]]:

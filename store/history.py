@@ -11,7 +11,7 @@ from domain.deployment import Phase
 from domain.release import ReleaseRef
 from domain.wire import ModuleReport
 from store.records import DeploymentSummary, Page
-from store.rows import deployments_with_releases, summary_of
+from store.rows import deployments_with_releases, summary_of, taken_back
 from store.tables import DeploymentNodeRow, DeploymentRow
 
 
@@ -70,7 +70,7 @@ async def page(
 
 
 async def has_run(session: AsyncSession, tenant: str, environment: str, module: str, version: str) -> bool:
-    """Whether a deployment of the release has ever completed there."""
+    """Whether a deployment of the release has completed there and was not taken back."""
     completed = select(DeploymentRow.id).where(
         DeploymentRow.tenant == tenant,
         DeploymentRow.environment == environment,
@@ -78,6 +78,7 @@ async def has_run(session: AsyncSession, tenant: str, environment: str, module: 
         DeploymentRow.version == version,
         DeploymentRow.rolls_back.is_(None),
         DeploymentRow.phase == Phase.COMPLETED,
+        ~taken_back(DeploymentRow, Phase.ROLLED_BACK_VERIFIED, Phase.ROLLED_BACK_UNVERIFIED),
     )
     return bool(await session.scalar(select(completed.exists())))
 

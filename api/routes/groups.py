@@ -6,10 +6,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from api.access import PeopleAdmin, Viewer
+from api.audit import done
 from api.services import Hands
+from domain.audit import AuditCategory
 from domain.base import Strict
 from domain.names import GroupName, Username
-from store import groups
+from store import audit, groups
 
 router = APIRouter(prefix="/groups", tags=["people"])
 
@@ -46,5 +48,10 @@ async def set_group(group: GroupName, body: Members, caller: PeopleAdmin, hands:
     """Say who is in a group. Gates that are open go by it from the next vote on."""
     members = tuple(dict.fromkeys(body.members))
     async with hands.database.transaction(caller.tenant) as session:
-        await groups.set_members(session, caller.tenant, group, members)
+        before = await groups.set_members(session, caller.tenant, group, members)
+        after = sorted(members)
+        note = done(
+            caller, "group.set", AuditCategory.PEOPLE, "group", group, before=list(before), after=after
+        )
+        audit.note(session, note)
     return GroupView(name=group, members=tuple(sorted(members)))

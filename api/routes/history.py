@@ -83,7 +83,7 @@ async def undo(body: UndoOrder, caller: Undoer, hands: Hands, response: Response
         except NotFound as error:
             raise InvalidInput(error.message, field=error.field or "to") from error
         if not await history.has_run(session, tenant, body.environment, body.module, body.to):
-            words = f"no deployment of {body.module}@{body.to} has ever completed in {body.environment}"
+            words = f"{body.module}@{body.to} has not completed in {body.environment}, or was taken back"
             raise InvalidInput(words, field="to")
         fleet = await nodes.stored_of_environment(session, tenant, body.environment)
         undo_plan(

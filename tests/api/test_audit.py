@@ -243,3 +243,41 @@ async def test_a_copied_refresh_token_is_kept_with_the_session_that_it_ended(wor
         {"session": given.session},
     )
     assert given.secret not in entry["content"]
+
+
+async def test_a_freeze_is_kept_with_its_reason_though_no_deployment_is_there(world: World) -> None:
+    window = {
+        "name": "holidays",
+        "reason": "nobody is there",
+        "zone": "UTC",
+        "starts": "2030-12-24T00:00:00",
+        "ends": "2030-12-27T00:00:00",
+    }
+    async with world.asks("admin") as admin:
+        assert (await admin.post("/clusters/development/freezes", json=window)).is_success
+        added = await latest(world)
+        gone = await admin.request("DELETE", "/clusters/development/freezes/holidays?reason=over")
+        assert gone.is_success, gone.text
+        removed = await latest(world)
+        assert (await admin.post("/clusters/development/freeze", json={"reason": "smoke"})).is_success
+        frozen = await latest(world)
+        assert (await admin.post("/clusters/development/thaw", json={"reason": "air"})).is_success
+        thawed = await latest(world)
+    told = [(each["action"], each["subject_id"], each["reason"]) for each in (added, removed, frozen, thawed)]
+    assert told == [
+        ("freeze.added", "development", "nobody is there"),
+        ("freeze.removed", "development", "over"),
+        ("freeze.added", "development", "smoke"),
+        ("freeze.removed", "development", "air"),
+    ]
+    assert added["after"]["calendar"]["name"] == removed["before"]["calendar"]["name"] == "holidays"
+    assert frozen["after"] == thawed["before"]
+
+
+async def test_who_is_in_a_group_is_kept_as_it_was_and_as_it_is(world: World) -> None:
+    async with world.asks("admin") as admin:
+        for members in (["anna", "abel"], ["anna"]):
+            assert (await admin.put("/groups/wardens", json={"members": members})).is_success
+    entry = await latest(world)
+    assert (entry["action"], entry["subject_id"]) == ("group.set", "wardens")
+    assert (entry["before"], entry["after"]) == (["abel", "anna"], ["anna"])

@@ -133,3 +133,16 @@ async def test_a_hotfix_is_not_tried_again_where_none_is_allowed_any_more(
         refused = await admin.post(f"/deployments/{urgent}/retry", json={})
         await admin.put("/clusters/production/policy", json=policy)
     assert (refused.status_code, refused.json()["field"]) == (422, "hotfix")
+
+
+async def test_an_undo_does_not_bring_back_what_was_taken_back(world: World, release: Release) -> None:
+    """It asks nobody, so it may only bring what has proved itself."""
+    name = release.ref.module
+    await ran(world, release, f"{name}-bad", *TO_COMPLETED)
+    await ran(world, release, f"{name}-back", *TO_ROLLED_BACK, rolls_back=f"{name}-bad")
+    order = {"module": name, "environment": "staging", "to": release.ref.version, "reason": "try"}
+    async with world.asks("dora") as dora:
+        refused = await dora.post("/undo", json=order)
+        assert (refused.status_code, refused.json()["field"]) == (422, "to")
+        await ran(world, release, f"{name}-good", *TO_COMPLETED)
+        assert (await dora.post("/undo", json=order)).json()["field"] == "environment"  # which has no nodes
