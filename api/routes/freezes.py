@@ -11,9 +11,11 @@ from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime, BaseModel, StringConstraints
 
 from api.access import Caller, Freezer, PolicySetter, Viewer
+from api.audit import done, record
 from api.lanes import thawed
 from api.services import Hands, Services
 from api.views.freeze import FreezesView, FreezeView, freezes_view
+from domain.audit import AuditCategory
 from domain.base import Strict
 from domain.calendar import CalendarWindow
 from domain.errors import Conflict, InvalidInput
@@ -138,6 +140,9 @@ async def thaw_token(
     minted = hands.minter.thaw(
         tenant=caller.tenant, actor=caller.username, role=caller.role, environment=environment
     )
+    kind = AuditCategory.ENVIRONMENT
+    note = done(caller, "thaw-token.minted", kind, "environment", environment, reason=body.reason)
+    await record(hands, caller, note)
     response.headers["Cache-Control"] = "no-store"
     signal = FreezeBody(actor=caller.username, reason=body.reason, token=minted.token)
     argument = json.dumps(signal.model_dump(exclude_none=True))

@@ -8,19 +8,21 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field, StringConstraints
 
-from api.access import Deployer, Viewer
+from api.access import Caller, Deployer, Viewer
+from api.audit import done
 from api.lanes import PATIENCE
 from api.services import Hands
 from api.views.gate import GateView
 from api.votes import poll_of
 from domain.approval import ApprovalInput, PollRecord, Subject
+from domain.audit import AuditCategory, AuditNote
 from domain.base import Strict
 from domain.console import clip
 from domain.eligibility import check_gates
 from domain.errors import InvalidInput, NotFound
 from domain.gate_rule import SubjectKind
 from domain.names import CONTROL_QUEUE, EnvironmentName, Sha256, approval_id
-from store import environments, events, groups, polls
+from store import audit, environments, events, groups, polls
 from store.records import StoredEvent
 
 router = APIRouter(prefix="/approvals", tags=["approvals"])
@@ -76,6 +78,7 @@ async def open_request(body: NewRequest, caller: Deployer, hands: Hands, respons
         )
         opened = PollRecord(request=request, poll=request.poll(), expires=time.time() + rule.expires_after)
         await polls.save(session, opened)
+        audit.note(session, _opened(caller, identity, body))
         # Within the transaction: what cannot be started leaves no row behind.
         await hands.temporal.start_workflow(
             "ApprovalWorkflow",
@@ -88,6 +91,19 @@ async def open_request(body: NewRequest, caller: Deployer, hands: Hands, respons
     shown = GateView.of(await poll_of(hands, caller.tenant, identity), hands.settings)
     response.headers["Location"] = shown.links["self"]
     return shown
+
+
+def _opened(caller: Caller, approval: str, body: NewRequest) -> AuditNote:
+    asked = body.model_dump(mode="json", exclude={"subject"})
+    return done(
+        caller,
+        "approval.requested",
+        AuditCategory.APPROVAL,
+        "approval",
+        approval,
+        reason=body.subject,
+        after=asked,
+    )
 
 
 @router.get("/{approval}/events")

@@ -232,6 +232,10 @@ async def test_a_request_of_another_kind_is_opened_voted_on_and_has_events(world
         opened = await dora.post("/approvals", json=REQUEST)
         assert opened.status_code == 201, opened.text
         item = opened.json()
+        async with world.asks("admin") as admin:
+            [entry] = (await admin.get("/audit", params={"subject_id": item["id"]})).json()["items"]
+        assert (entry["action"], entry["actor"]) == ("approval.requested", "dora")
+        assert (entry["reason"], entry["after"]["digest"]) == (REQUEST["subject"], REQUEST["digest"])
         assert (item["kind"], item["reference"], item["plan"]) == ("schema", "orders-v7", "c" * 64)
         assert (item["deployment"], item["waits_for"]) == (None, "1 × approver")
         assert opened.headers["Location"] == item["links"]["self"]

@@ -159,4 +159,7 @@ async def test_a_token_to_thaw_from_the_console(world: World) -> None:
     assert lane_id(TENANT, "staging") in ticket["command"]
     async with world.asks("abel") as abel:
         missing = await abel.post("/clusters/nowhere/thaw/token", json={"reason": "x"})
+    async with world.asks("admin") as admin:
+        [entry] = (await admin.get("/audit", params={"action": "thaw-token.minted"})).json()["items"]
+    assert (entry["actor"], entry["subject_id"], entry["reason"]) == ("abel", "staging", "seen it")
     assert missing.status_code == 404
