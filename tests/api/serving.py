@@ -14,7 +14,7 @@ from tests.api.conftest import World
 from tests.api.test_server import environment
 from tests.conftest import free_port
 
-PATIENCE = 30.0
+PATIENCE = 60.0  # a process takes half of it to start where the machine has much else to do
 
 
 @asynccontextmanager
