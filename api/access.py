@@ -131,7 +131,9 @@ class NodeItself:
     ) -> NodeClaims:
         """The node that the token is for."""
         claims = hands.reader.node(_token(bearer))
-        await limits.asked(claims.tenant, f"node {claims.subject}", request)
+        standings: Standings = request.app.state.standings
+        rate = await standings.rate(hands, claims.tenant)
+        await limits.asked(claims.tenant, f"node {claims.subject}", request, requests_per_minute=rate)
         return claims
 
 

@@ -21,7 +21,7 @@ from domain.identity import TokenRevoked
 from domain.names import TenantId, Username
 from domain.permissions import NEVER_BY_KEY, Permission, may
 from domain.roles import Role
-from domain.tenancy import is_acting_name
+from domain.tenancy import Quota, is_acting_name
 from runtime.oidc import External
 from store import api_keys, sessions, tenants
 from store.api_keys import KeyText
@@ -76,6 +76,7 @@ class Standings:
         self._refused: TTLCache[str, Unauthenticated | Forbidden] = TTLCache(
             STANDINGS_KEPT, ttl=self._seconds
         )
+        self._quotas: TTLCache[str, Quota] = TTLCache(STANDINGS_KEPT, ttl=self._seconds)
         self._asking: Together[Caller] = Together()
 
     async def caller(self, hands: Services, token: str) -> Caller:
@@ -95,6 +96,19 @@ class Standings:
         claims = hands.reader.user(token)
         name = f"{claims.tenant}/{claims.subject}/{claims.sid}"
         return await self._find(name, partial(_by_session, hands, claims.tenant, claims.subject, claims.sid))
+
+    async def rate(self, hands: Services, tenant: str) -> int | None:
+        """How many requests a minute a tenant's quota allows, to its nodes too; None for the setting's.
+
+        Raises:
+            NotFound: there is no such tenant.
+        """
+        quotas = self._quotas
+        known = quotas.get(tenant)
+        if known is None:
+            async with hands.database.transaction(tenant) as session:
+                known = quotas[tenant] = (await tenants.get(session, tenant)).limits
+        return known.requests_per_minute
 
     async def _by_key(self, hands: Services, token: str) -> Caller:
         """A few at once: anybody can make keys up, and all of them may not take more of the database."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from temporalio.worker import Worker
 from activities.errors import ErrorInterceptor
 from activities.registry import tenant_activities
 from activities.tenants import DatabaseTenancy
+from api.application import create_app
 from api.tenancy import look_after, subdomain
 from domain.names import CONTROL_QUEUE
 from runtime.authority import Authority
@@ -197,6 +199,21 @@ async def test_a_tenants_own_requests_per_minute(platform: World) -> None:
     answers = [(await client.get("/nodes")).status_code for _ in range(25)]
     assert answers.count(HTTPStatus.TOO_MANY_REQUESTS) >= 5
     assert HTTPStatus.OK in answers
+    await client.aclose()
+
+
+async def test_a_tenants_nodes_count_against_its_own_requests_per_minute(platform: World) -> None:
+    """Neither beyond it, nor by the installation's figure, which may be far too small for it."""
+    tight = platform.services.settings.model_copy(update={"limit_tenant": "2/minute"})
+    few = replace(platform, app=create_app(replace(platform.services, settings=tight)))
+    client = await made(platform, "fleet", tier="custom", quota={"requests_per_minute": 12})
+    token = platform.services.minter.node(tenant="fleet", node="one").token
+    path, headers = "/nodes/one/heartbeat", {"Authorization": f"Bearer {token}"}
+    async with few.asks(None) as node:
+        codes = [(await node.post(path, json={}, headers=headers)).status_code for _ in range(14)]
+    assert codes[:3] == [HTTPStatus.UNPROCESSABLE_ENTITY] * 3
+    assert codes[-1] == HTTPStatus.TOO_MANY_REQUESTS
+    assert (await client.get("/nodes")).status_code == HTTPStatus.TOO_MANY_REQUESTS
     await client.aclose()
 
 
