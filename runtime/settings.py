@@ -152,6 +152,9 @@ class Settings(TelemetrySettings):
         for name, path in self.private_files().items():
             if path.stat().st_mode & stat.S_IROTH:
                 raise ValueError(f"{name}: everyone may read {path}; take that right away (chmod o-r)")
+        for name, path in self.trusted_files().items():
+            if path.exists() and path.stat().st_mode & stat.S_IWOTH:
+                raise ValueError(f"{name}: everyone may write {path}; take that right away (chmod o-w)")
         return self
 
     def where_agents_may_be(self) -> AgentNetworks:
@@ -168,6 +171,15 @@ class Settings(TelemetrySettings):
             "temporal_api_key_file": self.temporal_api_key_file,
         }
         return {name: path for name, path in named.items() if path is not None}
+
+    def trusted_files(self) -> dict[str, Path]:
+        """Files and directories that say whom to believe, by the name of their setting."""
+        named = {
+            "trust_directory": self.trust_directory,
+            "tls_ca": self.tls_ca,
+            "jwt_public_key_file": self.jwt_public_key_file,
+        }
+        return {**self.private_files(), **named}
 
 
 class ApiSettings(OidcSettings, LimitSettings, TenantSettings, Settings):

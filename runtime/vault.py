@@ -5,6 +5,8 @@ that names a file holds the file's content there; it is written to a directory t
 may enter.
 """
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,11 +97,15 @@ def _fetch(settings: VaultSettings) -> Mapping[str, Any]:
 
 
 def as_files(values: Mapping[str, str], names: frozenset[str]) -> dict[str, str]:
-    """The values, those of `names` replaced by files with their content, which nobody else may read."""
+    """The values, those of `names` replaced by files with their content, which nobody else may read.
+
+    They are gone when the process ends.
+    """
     held = [name for name in values if name in names]
     if not held:
         return dict(values)
     directory = Path(tempfile.mkdtemp(prefix="hotswap-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
     for name in held:
         files.replace(directory / name, values[name].encode())
     return {**values, **{name: str(directory / name) for name in held}}

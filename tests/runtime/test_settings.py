@@ -138,6 +138,14 @@ def test_production_refuses_keys_that_everyone_may_read(environment, tmp_path, n
         load(ApiSettings)
 
 
+@pytest.mark.parametrize("name", ["jwt_public_key_file", "tls_ca", "trust_directory"])
+def test_production_refuses_what_everyone_may_write_and_we_believe(environment, tmp_path, name):
+    path = tmp_path if name == "trust_directory" else tmp_path / name
+    path.chmod(path.stat().st_mode | 0o002)
+    with pytest.raises(InvalidInput, match=f"{name}: everyone may write"):
+        load(ApiSettings)
+
+
 def test_neither_errors_nor_logs_show_the_password(environment):
     assert "r7Kq-2mZx9-wLp4tV" not in repr(load(ApiSettings))
     environment.setenv("HOTSWAP_DATABASE_URL", "mysql://hotswap:r7Kq-2mZx9-wLp4tV@db/hotswap")

@@ -5,6 +5,7 @@ HashiCorp's own program is in none of the package registries that the tests may 
 
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,3 +158,14 @@ def test_a_weak_secret_in_the_server_stops_the_start(bao: Bao, environment: pyte
     with pytest.raises(InvalidInput, match="easy to guess") as refused:
         load(WorkerSettings)
     assert "passwordpassword" not in refused.value.message
+
+
+def test_files_with_secrets_do_not_outlive_the_process():
+    code = (
+        "from runtime.vault import as_files;"
+        "print(as_files({'tls_key': 'pem'}, frozenset(['tls_key']))['tls_key'])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    made = Path(ran.stdout.strip())
+    assert made.name == "tls_key"
+    assert not made.parent.exists()
