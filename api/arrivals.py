@@ -69,6 +69,7 @@ async def arrive(
     admission = await succession.arrive(session, tenant, deployment, arrival=arrival, mode=policy.supersede)
     if admission.blocked_by is None:
         return
-    ahead = (await deployments.get(session, tenant, admission.blocked_by)).release
-    where = deployment_path(admission.blocked_by)
-    raise LaneBusy(f"{environment} is busy with {ahead.module}@{ahead.version}: see {where}", link=where)
+    other = admission.blocked_by
+    ahead = (await deployments.get(session, tenant, other)).release
+    busy = f"{environment} is busy with {ahead.module}@{ahead.version}, deployment {other}"
+    raise LaneBusy(busy, link=deployment_path(other))

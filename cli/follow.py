@@ -29,7 +29,9 @@ REDRAW_GAP = 0.2  # seconds: never more often, however many events come
 POLL_WITH_STREAM = 10.0  # seconds: a stream that lost an event must not leave the picture wrong for ever
 POLL_WITHOUT_STREAM = 2.0
 ENDS = frozenset(str(phase) for phase in (*Phase, *PromotionPhase) if phase.terminal)
-LAST_EVENTS = 0.5  # seconds that the event of the end may come after the end itself was read
+LAST_EVENTS = (
+    0.5  # seconds of silence after the end: its event, or all of one that ended long ago, come first
+)
 
 
 class Update(Frozen):
@@ -146,7 +148,7 @@ def follow(
             update = Update(deployment=state, events=tuple(events), notice=notice)
             yield update
             time.sleep(max(0.0, REDRAW_GAP - (time.monotonic() - began)))
-        if update.ended and (late := stream.take(LAST_EVENTS)):
+        while update.ended and (late := stream.take(LAST_EVENTS)):
             yield update.model_copy(update={"events": tuple(late)})
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from cli.errors import CommandFailed, why
 from cli.session import console, show_table
 from cli.view import duration
+from domain.console import count
 from domain.difference import Difference, difference
 from domain.plan import Plan
 
@@ -100,7 +101,7 @@ def _baselines(shown: dict[str, Any]) -> Iterator[str]:
 
 
 def _estimate(expected: dict[str, Any]) -> str:
-    people = f" + {expected['people']} decisions" if expected["people"] else ""
+    people = f" + {count(expected['people'], 'decision')}" if expected["people"] else ""
     if expected["typical"] is None:
         least = f", at least {_seconds(expected['low'])}" if expected["low"] else ""
         return f"unknown{least}{people}"

@@ -203,6 +203,8 @@ async def _order(
     present = await shown(hands, caller, deployment)
     if present.phase.terminal or present.phase in (Phase.ROLLING_BACK, Phase.QUEUED):
         raise Conflict(_OVER.format(deployment, present.phase, command))
+    if command is CommandName.PROMOTE and present.phase is Phase.WAITING_APPROVAL:
+        raise Conflict(f"deployment {deployment} waits for {present.waiting_for}: promote passes no gate")
     body = CommandBody(actor=caller.username, reason=reason)
     await send(hands, caller, deployment, command, body, to=deployment_workflow_id(deployment))
     return present

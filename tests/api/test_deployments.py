@@ -230,6 +230,19 @@ async def test_orders_are_signals_with_a_token_that_proves_the_actor(world: Worl
         assert (claims.deployment, claims.command) == (deployment, name)
 
 
+async def test_promote_at_a_gate_is_refused_and_says_for_whom_it_waits(
+    world: World, release: Release
+) -> None:
+    deployment = (await deploy(world, release)).json()["id"]
+    await start_workflow(world, deployment)
+    await enter(world, deployment, Phase.PLANNING)
+    await enter(world, deployment, Phase.WAITING_APPROVAL, waiting_for="1 × approver")
+    answer = await order(world, deployment, "promote")
+    assert answer.status_code == 409
+    assert "waits for 1 × approver: promote passes no gate" in answer.json()["detail"]
+    assert await world.signals(deployment_workflow_id(deployment)) == []
+
+
 async def test_one_that_waits_can_only_be_aborted_and_is_then_over(world: World, release: Release) -> None:
     deployment = (await deploy(world, release)).json()["id"]
     for name in ("pause", "resume", "promote"):
@@ -370,7 +383,7 @@ async def test_a_busy_lane_that_rejects_says_what_is_in_the_way(world: World, re
         assert answer.status_code == 409
         assert answer.json()["code"] == "lane-busy"
         link = answer.headers["Link"].removeprefix("<").removesuffix('>; rel="related"')
-        assert link in answer.json()["detail"]
+        assert link.rpartition("/")[2] in answer.json()["detail"]
         async with world.asks("vera") as vera:
             in_the_way = (await vera.get(link.removeprefix("/api/v1"))).json()
         assert in_the_way["environment"] == "production"

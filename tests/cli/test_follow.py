@@ -136,3 +136,13 @@ def test_an_unknown_deployment_is_an_error_at_once(server, tmp_path):
     del server.routes[f"GET {PATH}"]
     with server.running(), api(server, tmp_path) as client, pytest.raises(Refused, match="no /api"):
         next(follow(client, "d-1", seconds=None, tick=0.1))
+
+
+def test_one_that_ended_long_ago_is_told_from_its_beginning(server, deployment, tmp_path):
+    phases = ["staging", "activating", "completed"]
+    for phase in phases:
+        deployment.enter(phase)
+    server.routes[f"GET {PATH}/events"] = lambda request: deployment.events(request, at_most=1)
+    with server.running():
+        seen = run(server, tmp_path, [])
+    assert texts(seen) == ["planning", *phases]

@@ -44,7 +44,7 @@ def test_the_table_tells_waves_zones_gates_times_and_what_is_at_stake(server):
     for words in (
         "1.0.0 → 2.0.0   canary",
         "4 waves",
-        "+ 1 decisions",
+        "+ 1 decision",
         "z0: 1 (3, margin 3)",
         "promotion",
         "stage → activate → verify → analyze",
