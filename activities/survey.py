@@ -75,5 +75,9 @@ def present_nodes(nodes: Sequence[Node], found: Survey, policy: EnvironmentPolic
     """
     if policy.offline.exceeded(offline=len(found.silent), nodes=len(nodes)):
         names = ", ".join(sorted(found.silent)[:20])
-        raise PlanImpossible(f"these nodes do not answer: {names}", field="environment")
+        raise PlanImpossible(
+            f"these nodes do not answer, and are more than the policy's 'offline' allows: {names}."
+            " Quarantine them to go without them",
+            field="environment",
+        )
     return [node for node in nodes if node.name in found.running]
