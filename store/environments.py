@@ -15,7 +15,7 @@ async def get(session: AsyncSession, tenant: str, environment: str) -> StoredEnv
     Raises:
         NotFound: no such environment of this tenant.
     """
-    return _environment(await environment_row(session, tenant, environment))
+    return of_row(await environment_row(session, tenant, environment))
 
 
 async def policy(session: AsyncSession, tenant: str, environment: str) -> EnvironmentPolicy:
@@ -34,7 +34,7 @@ async def of_tenant(session: AsyncSession, tenant: str) -> list[StoredEnvironmen
         .where(EnvironmentRow.tenant == tenant)
         .order_by(EnvironmentRow.position, EnvironmentRow.name)
     )
-    return [_environment(row) for row in rows]
+    return [of_row(row) for row in rows]
 
 
 async def terms(session: AsyncSession, tenant: str) -> dict[str, EnvironmentTerms]:
@@ -56,7 +56,8 @@ async def set_policy(session: AsyncSession, tenant: str, environment: str, polic
     row.policy = policy.model_dump(mode="json")
 
 
-def _environment(row: EnvironmentRow) -> StoredEnvironment:
+def of_row(row: EnvironmentRow) -> StoredEnvironment:
+    """The environment that a row describes."""
     return StoredEnvironment(
         name=row.name,
         policy=EnvironmentPolicy.model_validate(row.policy),

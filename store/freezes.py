@@ -34,7 +34,7 @@ async def of_environment(
     if not removed:
         statement = statement.where(FreezeRow.removed_at.is_(None))
     rows = await session.scalars(statement.order_by(FreezeRow.created_at, FreezeRow.id))
-    return [_freeze(row) for row in rows]
+    return [of_row(row) for row in rows]
 
 
 async def by_environment(session: AsyncSession, tenant: str) -> dict[str, list[StoredFreeze]]:
@@ -46,7 +46,7 @@ async def by_environment(session: AsyncSession, tenant: str) -> dict[str, list[S
     )
     found: dict[str, list[StoredFreeze]] = {}
     for row in rows:
-        found.setdefault(row.environment, []).append(_freeze(row))
+        found.setdefault(row.environment, []).append(of_row(row))
     return found
 
 
@@ -121,7 +121,7 @@ async def add_window(
     await _tell(
         session, row, EventKind.FREEZE_ADDED, f"freeze {window.name} added", actor=actor, reason=window.reason
     )
-    return _freeze(row)
+    return of_row(row)
 
 
 async def freeze(session: AsyncSession, order: AdHocFreeze) -> StoredFreeze:
@@ -152,7 +152,7 @@ async def freeze(session: AsyncSession, order: AdHocFreeze) -> StoredFreeze:
         await _tell(
             session, row, EventKind.FREEZE_ADDED, f"frozen {end}", actor=order.actor, reason=order.reason
         )
-    return _freeze(row)
+    return of_row(row)
 
 
 async def thaw(session: AsyncSession, order: Thaw) -> int:
@@ -206,7 +206,7 @@ async def remove(
     await _remove(session, row, actor, reason)
     name = row.calendar["name"] if row.calendar else row.id
     await _tell(session, row, EventKind.FREEZE_REMOVED, f"freeze {name} removed", actor=actor, reason=reason)
-    return _freeze(row)
+    return of_row(row)
 
 
 async def held(session: AsyncSession, tenant: str, environment: str) -> list[str]:
@@ -285,5 +285,6 @@ async def _tell(
         await events.append(session, row.tenant, deployment, key=key, kind=kind, payload=payload)
 
 
-def _freeze(row: FreezeRow) -> StoredFreeze:
+def of_row(row: FreezeRow) -> StoredFreeze:
+    """The freeze that a row describes."""
     return StoredFreeze.model_validate(row, from_attributes=True)

@@ -25,7 +25,7 @@ async def get(session: AsyncSession, tenant: str, module: str, version: str) -> 
     row = await session.get(ReleaseRow, (tenant, module, version))
     if row is None:
         raise NotFound(f"no release {module}@{version}")
-    return _release(row)
+    return of_row(row)
 
 
 async def by_ref(session: AsyncSession, tenant: str, ref: ReleaseRef) -> StoredRelease:
@@ -121,11 +121,12 @@ async def list_page(
     if before is not None:
         statement = statement.where(tuple_(*order) < tuple_(*before))
     ordered = statement.order_by(*(column.desc() for column in order)).limit(limit + 1)
-    found = [_release(row) for row in await session.scalars(ordered)]
+    found = [of_row(row) for row in await session.scalars(ordered)]
     return Page(items=tuple(found[:limit]), more=len(found) > limit)
 
 
-def _release(row: ReleaseRow) -> StoredRelease:
+def of_row(row: ReleaseRow) -> StoredRelease:
+    """The release that a row describes, as it was pushed."""
     return StoredRelease(
         ref=ref_of(row),
         kind=Kind(row.kind),

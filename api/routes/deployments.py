@@ -27,6 +27,7 @@ from domain.names import EnvironmentName, ModuleName, Version
 from domain.policy import own_parameters
 from domain.strategy import Strategy
 from store import (
+    admission,
     analyses,
     deployments,
     durations,
@@ -40,7 +41,7 @@ from store import (
     releases,
     requirements,
 )
-from store.records import StoredDeployment, StoredEnvironment
+from store.records import StoredDeployment, StoredEnvironment, StoredFreeze
 
 router = APIRouter(prefix="/deployments", tags=["deployments"])
 
@@ -140,14 +141,13 @@ class Wanted:
 
 async def _want(session: AsyncSession, caller: Caller, body: NewDeployment) -> Wanted:
     """Admit the request, or raise. Nothing is written."""
-    environment, prospect = await _admit(session, caller, body)
+    environment, frozen, prospect = await _admit(session, caller, body)
     policy, strategy = prospect.policy, own_parameters(prospect.policy, body.strategy)
     arrival = arrival_of(policy, body.arrival, hotfix=body.hotfix, reason=body.reason, override=body.override)
     if body.override is not None:
         await must_be_frozen(session, caller.tenant, body.environment)
     prospect.plan(strategy)
-    freeze = await freezes.at(session, caller.tenant, body.environment, time.time())
-    return Wanted(environment, prospect, strategy, arrival, freeze)
+    return Wanted(environment, prospect, strategy, arrival, freezes.state(frozen, time.time()))
 
 
 async def _queue(
@@ -176,7 +176,7 @@ async def _queue(
 async def plan_deployment(body: NewDeployment, caller: Deployer, hands: Hands) -> PlanPreview:
     """The plan that this request would get now, from what the nodes last reported. Nothing is written."""
     async with hands.database.transaction(caller.tenant) as session:
-        _, prospect = await _admit(session, caller, body)
+        _, _, prospect = await _admit(session, caller, body)
         arrival_of(
             prospect.policy, body.arrival, hotfix=body.hotfix, reason=body.reason, override=body.override
         )
@@ -187,8 +187,10 @@ async def plan_deployment(body: NewDeployment, caller: Deployer, hands: Hands) -
 
 async def _admit(
     session: AsyncSession, caller: Caller, body: NewDeployment
-) -> tuple[StoredEnvironment, Prospect]:
-    """Refuse what cannot be, before anything is written; the environment, and what the deployment would find.
+) -> tuple[StoredEnvironment, list[StoredFreeze], Prospect]:
+    """Refuse what cannot be, before anything is written.
+
+    The environment, its freezes, and what the deployment would find.
 
     Raises:
         InvalidInput: `field` names what is unknown, empty, or missing on the nodes.
@@ -196,8 +198,9 @@ async def _admit(
     """
     tenant = caller.tenant
     try:
-        environment = await environments.get(session, tenant, body.environment)
-        release = await releases.get(session, tenant, body.module, body.version)
+        environment, frozen, release = await admission.grounds(
+            session, tenant, body.environment, body.module, body.version
+        )
     except NotFound as error:
         known = (await releases.list_page(session, tenant, module=body.module, limit=1)).items
         field = error.field or ("version" if known else "module")
@@ -223,7 +226,7 @@ async def _admit(
         everybody=members,
         requester=caller.username,
     )
-    return environment, prospect
+    return environment, frozen, prospect
 
 
 @router.get("")
