@@ -1,8 +1,11 @@
 """Deployments: their record, phase by phase, with an event for every change in the same transaction."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import insert as insertion
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
@@ -97,35 +100,45 @@ async def insert(
     if not catch_up and rolls_back is None and not isinstance(strategy, Undo):  # these are never refused
         await quotas.admit_deployment(session, tenant)
     await environment_row(session, tenant, environment, lock=True)
-    row = DeploymentRow(
-        tenant=tenant,
-        id=deployment,
-        environment=environment,
-        module=module,
-        version=version,
-        rolls_back=rolls_back,
-        only_nodes=list(only_nodes) if only_nodes is not None else None,
-        retries=retries,
-        catch_up=catch_up,
-        beside=beside,
-        hotfix=hotfix,
-        override=override,
-        strategy=strategy.model_dump(mode="json") if strategy else None,
-        description=description,
-        requester=requester,
-        phase=Phase.QUEUED,
-        waiting_for="its turn",
-        traceparent=traces.current(),
-        created_at=func.clock_timestamp(),
+    asked = {
+        "tenant": tenant,
+        "id": deployment,
+        "environment": environment,
+        "module": module,
+        "version": version,
+        "rolls_back": rolls_back,
+        "only_nodes": list(only_nodes) if only_nodes is not None else None,
+        "retries": retries,
+        "catch_up": catch_up,
+        "beside": beside,
+        "hotfix": hotfix,
+        "override": override,
+        "strategy": strategy.model_dump(mode="json") if strategy else None,
+        "description": description,
+        "requester": requester,
+        "phase": Phase.QUEUED,
+        "waiting_for": "its turn",
+        "traceparent": traces.current(),
+        "created_at": func.clock_timestamp(),
+    }
+    return await _inserted(session, asked)
+
+
+async def _inserted(session: AsyncSession, asked: Mapping[str, Any]) -> DeploymentRow:
+    """The row and its event, in one statement: the environment is locked meanwhile."""
+    message = _asked(DeploymentRow(**asked))
+    declared = (("actor", asked["requester"]), ("hotfix", asked["hotfix"]), ("override", asked["override"]))
+    payload = {name: value for name, value in declared if value is not None}
+    queued = events.beginning(
+        session,
+        asked["tenant"],
+        asked["id"],
+        key="queued",
+        kind=EventKind.QUEUED,
+        payload={"message": message, "phase": Phase.QUEUED, **payload},
     )
-    row.message = _asked(row)
-    session.add(row)
-    await session.flush()
-    declared = (("hotfix", hotfix), ("override", override))
-    reasons = {name: reason for name, reason in declared if reason is not None}
-    payload = {"message": row.message, "phase": Phase.QUEUED, "actor": requester, **reasons}
-    await events.append(session, tenant, deployment, key="queued", kind=EventKind.QUEUED, payload=payload)
-    return row
+    inserted = insertion(DeploymentRow).values(**asked, message=message).add_cte(queued)
+    return (await session.scalars(inserted.returning(DeploymentRow))).one()
 
 
 def _asked(row: DeploymentRow) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Select, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import CTE, Select, select
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from domain.audit import note_of_event
@@ -60,18 +60,41 @@ async def append_to_promotion(
     return await _append(session, "promotion", values)
 
 
+def beginning(
+    session: AsyncSession,
+    tenant: str,
+    deployment: str,
+    *,
+    key: str,
+    kind: EventKind,
+    payload: Mapping[str, Any],
+) -> CTE:
+    """The first event of a deployment, with its audit entry: a part of the statement that inserts its row."""
+    values = {"tenant": tenant, "deployment": deployment, "key": key, "kind": kind, "payload": dict(payload)}
+    _note(session, "deployment", values)
+    return _insertion(values).returning(EventRow.id).cte("beginning")
+
+
 async def _append(session: AsyncSession, home: str, values: Mapping[str, Any]) -> bool:
     statement = (
-        insert(EventRow)
-        .values({**values, "payload": _traced(values["payload"])})
+        _insertion(values)
         .on_conflict_do_nothing(index_elements=["tenant", home, "key"])
         .returning(EventRow.id)
     )
     fresh = (await session.execute(statement)).first() is not None
-    entry = note_of_event(values["kind"], home, values[home], values["payload"])
-    if fresh and entry is not None:
-        audit.note(session, entry)
+    if fresh:
+        _note(session, home, values)
     return fresh
+
+
+def _insertion(values: Mapping[str, Any]) -> Insert:
+    return insert(EventRow).values({**values, "payload": _traced(values["payload"])})
+
+
+def _note(session: AsyncSession, home: str, values: Mapping[str, Any]) -> None:
+    entry = note_of_event(values["kind"], home, values[home], values["payload"])
+    if entry is not None:
+        audit.note(session, entry)
 
 
 def _traced(payload: Mapping[str, Any]) -> dict[str, Any]:
