@@ -3,12 +3,11 @@
 import asyncio
 import json
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from tests.api.conftest import TENANT, World, new_namespace, new_world
 from tests.api.working import Agents, at_work
 from tests.clients.providers.prometheus_server import Server, needs_prometheus, wait_until
 from tests.conftest import free_port
+from tests.http_server import Quiet, serving
 
 pytestmark = [pytest.mark.faults_long, pytest.mark.timeout(300), needs_prometheus]
 NODES = ("web-1", "web-2", "web-3")
@@ -43,7 +43,7 @@ CHECK = "import json, os; print(json.dumps({'version': os.environ['HOTSWAP_VERSI
 PATIENCE = 90.0
 
 
-class Broker(BaseHTTPRequestHandler):
+class Broker(Quiet, BaseHTTPRequestHandler):
     """Tells how long a queue is."""
 
     asked = 0
@@ -56,19 +56,11 @@ class Broker(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Broker)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Broker) as address:
+        yield address
 
 
 @dataclass

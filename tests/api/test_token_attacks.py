@@ -2,11 +2,10 @@
 
 import base64
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import httpx
@@ -22,6 +21,7 @@ from runtime.keyring import key_id
 from runtime.oidc import KEYS_LAST, KEYS_LIVE, OidcReader, OidcRules
 from runtime.tokens import TokenMinter
 from tests.api.conftest import TENANT, World
+from tests.http_server import Quiet, serving
 
 Said = dict[str, Any]
 HOUR = timedelta(hours=1)
@@ -146,7 +146,7 @@ class Issuer:
         self.fetched = 0
         issuer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.fetched += 1
                 body = json.dumps({"keys": [issuer.jwk(kid) for kid in issuer.keys]}).encode()
@@ -155,11 +155,8 @@ class Issuer:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.handler = Handler
+        self.url = ""
 
     def jwk(self, kid: str) -> Said:
         shown = jwt.algorithms.RSAAlgorithm.to_jwk(self.keys[kid].public_key(), as_dict=True)
@@ -184,8 +181,8 @@ class Issuer:
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[Issuer]:
     issuer = Issuer()
-    yield issuer
-    issuer.server.shutdown()
+    with serving(issuer.handler) as issuer.url:
+        yield issuer
 
 
 @pytest.fixture

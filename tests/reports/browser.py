@@ -3,13 +3,15 @@
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+
+from tests import http_server
+from tests.http_server import Quiet
 
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(
@@ -24,7 +26,7 @@ def serving(answer: Answer) -> Iterator[tuple[str, list[str]]]:
     """A server of answers (path → status, headers, body); its address, and all paths that were asked for."""
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
             status, headers, body = answer(self.path)
@@ -34,16 +36,8 @@ def serving(answer: Answer) -> Iterator[tuple[str, list[str]]]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with http_server.serving(Handler) as address:
+        yield address, asked
 
 
 def assert_shown(address: str, work: Path) -> None:

@@ -13,12 +13,11 @@ from domain.conditions.measurement import Measurement
 from domain.conditions.metric import ConditionMetric, MetricPhase
 from domain.deployment import CauseKind, Phase
 from domain.measuring import Measured, MeasureOrder
-from domain.messages import AnalysisInput
 from domain.names import CONTROL_QUEUE
 from domain.policy import AnalysisRule, BackgroundRule, EnvironmentPolicy
 from domain.providers import ConditionCheck, WebProvider
 from domain.strategy import Canary, Direct
-from tests.workflows.world import World
+from tests.workflows.world import World, analysis_of
 from workflows.analysis import CanaryAnalysisWorkflow
 
 PAGE = "__temporal_workflow_metadata"
@@ -54,20 +53,8 @@ async def measured_alone(
     """The last word of checks that end by themselves, and how many measurements that took."""
     world = World(measured=answer)
     name = f"analysis-{uuid.uuid4().hex[:8]}-background"
-    request = AnalysisInput(
-        tenant="acme",
-        environment="production",
-        deployment="d",
-        analysis=name,
-        wave=1,
-        module="greeter",
-        canary=("node-01",),
-        baseline=(),
-        canary_version="2.0.0",
-        rule=AnalysisRule(conditions=checks, **rule),
-        subject="greeter@2.0.0",
-        background=background,
-    )
+    rules = AnalysisRule(conditions=checks, **rule)
+    request = analysis_of(name, rules, baseline=(), background=background)
     async with stage(world) as scene:
         result = await scene.client.execute_workflow(
             CanaryAnalysisWorkflow.run, request, id=name, task_queue=CONTROL_QUEUE

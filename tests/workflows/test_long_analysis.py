@@ -8,12 +8,12 @@ from domain.analysis import Outcome
 from domain.conditions.measurement import Measurement
 from domain.conditions.metric import ConditionMetric, MetricPhase
 from domain.deployment import Phase
-from domain.measuring import AnalysisRun, AnalysisSoFar, Measured, MeasureOrder
+from domain.measuring import AnalysisSoFar, Measured, MeasureOrder
 from domain.names import CONTROL_QUEUE, analysis_id, background_id, deployment_workflow_id
 from domain.policy import AnalysisRule, BackgroundRule, EnvironmentPolicy
 from domain.providers import ConditionCheck, WebProvider
 from domain.strategy import Canary
-from tests.workflows.world import World
+from tests.workflows.world import World, analysis_of
 from workflows.analysis import CanaryAnalysisWorkflow
 
 LOOKS = AnalysisRule(duration=150, interval=10, warm_up=20)
@@ -35,21 +35,8 @@ def good(_order: MeasureOrder) -> Measured:
 async def long_analysis(stage, rule: AnalysisRule, room: int):
     """Its result, the world that it ran in, and the events of each of its runs."""
     name = f"analysis-{uuid.uuid4().hex[:8]}"
-    request = AnalysisRun(
-        tenant="acme",
-        environment="production",
-        deployment="d",
-        analysis=name,
-        wave=1,
-        module="greeter",
-        canary=("node-01",),
-        baseline=("node-02",),
-        canary_version="2.0.0",
-        rule=rule,
-        subject="greeter@2.0.0",
-        background=bool(rule.conditions),
-        so_far=AnalysisSoFar(room=room),
-    )
+    so_far = AnalysisSoFar(room=room)
+    request = analysis_of(name, rule, background=bool(rule.conditions), so_far=so_far)
     world = World(verdict=lambda _look: Outcome.PASS, measured=good)
     async with stage(world) as scene:
         handle = await scene.client.start_workflow(

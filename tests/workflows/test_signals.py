@@ -10,7 +10,7 @@ from domain.deployment import Cause, CauseKind, Phase
 from domain.gate import GateResult
 from domain.guard import GuardRule
 from domain.guarding import GuardInput
-from domain.messages import AnalysisInput, DeploymentInput, LaneInput, RollbackInput
+from domain.messages import DeploymentInput, LaneInput, RollbackInput
 from domain.names import CONTROL_QUEUE
 from domain.policy import EnvironmentPolicy, GateRule, RollbackRule
 from domain.promotion import PromotionPhase, PromotionStage
@@ -18,7 +18,7 @@ from domain.promotion_messages import PromotionInput
 from domain.tenancy import TenantOrder
 from tests.workflows.promotion_world import PromotionWorld
 from tests.workflows.test_deployment import EARLY_GATE
-from tests.workflows.world import ANALYSIS, World
+from tests.workflows.world import ANALYSIS, World, analysis_of
 from workflows import ALL_WORKFLOWS
 from workflows.analysis import CanaryAnalysisWorkflow
 from workflows.approval import ApprovalWorkflow
@@ -43,18 +43,7 @@ INPUTS = {
         requester="ana",
         subject=Subject(kind=SubjectKind.DEPLOYMENT, reference=name, digest="f" * 64, words="test"),
     ),
-    CanaryAnalysisWorkflow: lambda name: AnalysisInput(
-        **COMMON,
-        deployment=name,
-        analysis=name,
-        wave=1,
-        module="greeter",
-        canary=("node-01",),
-        baseline=("node-02",),
-        canary_version="2.0.0",
-        rule=ANALYSIS,
-        subject="test",
-    ),
+    CanaryAnalysisWorkflow: lambda name: analysis_of(name, ANALYSIS, deployment=name),
     GuardWorkflow: lambda name: GuardInput(
         **COMMON,
         deployment=name,

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -26,7 +27,7 @@ from domain.freeze_orders import AdHocFreeze, FreezeQuestion, Thaw, ThawClaims, 
 from domain.gate import Claims, Decision, Refusal
 from domain.guard import Breach, Returned
 from domain.hooks import HookOrder, HookOutcome, HookResult
-from domain.measuring import Conclusion, Measured, MeasureOrder
+from domain.measuring import AnalysisRun, Conclusion, Measured, MeasureOrder
 from domain.messages import (
     AmendmentEntry,
     CommandTokenVerdict,
@@ -57,6 +58,24 @@ from domain.strategy import Canary, Strategy
 
 RELEASE = ReleaseRef(module="greeter", version="2.0.0", digest="a" * 64, tree="b" * 64)
 ANALYSIS = AnalysisRule(duration=60, interval=10, warm_up=10)
+
+
+def analysis_of(name: str, rule: AnalysisRule, **more: Any) -> AnalysisRun:
+    """The request of an analysis of one canary node, for a first wave."""
+    one = AnalysisRun(
+        tenant="acme",
+        environment="production",
+        deployment="d",
+        analysis=name,
+        wave=1,
+        module="greeter",
+        canary=("node-01",),
+        baseline=("node-02",),
+        canary_version="2.0.0",
+        rule=rule,
+        subject="greeter@2.0.0",
+    )
+    return one.model_copy(update=more)
 
 
 @dataclass

@@ -3,9 +3,8 @@
 import asyncio
 import json
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import psutil
 import pytest
@@ -18,6 +17,7 @@ from domain.errors import ProviderDown, ProviderRefused
 from domain.provider_settings import AllowedAddress, AllowedCommand, ProviderSettings
 from domain.providers import Circumstances, PluginProvider, WebProvider
 from tests.conftest import free_port
+from tests.http_server import Quiet, serving
 
 AROUND = Circumstances(
     module="greeter", version="2.0.0", environment="qa", deployment="d-1", canary=("web-1",)
@@ -25,7 +25,7 @@ AROUND = Circumstances(
 SECRET = {"Authorization": "Bearer of-the-worker"}
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Quiet, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         status = 200
         if self.path.startswith("/status/"):
@@ -47,19 +47,11 @@ class Handler(BaseHTTPRequestHandler):
 
     do_POST = do_GET  # noqa: N815 - the server looks for this name
 
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler) as served:
+        yield served
 
 
 @pytest.fixture
