@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -17,9 +17,6 @@ from domain.arrival import Arrival
 from domain.command import CommandName
 from domain.deployment import Phase
 from domain.strategy import Strategy
-
-if TYPE_CHECKING:  # httpx is not loaded before somebody is asked
-    from cli.client import ApiClient
 
 NAMED_STRATEGIES = ("blue-green", "canary", "direct", "rolling")
 
@@ -87,7 +84,7 @@ def deploy(
         accepted = client.post("/deployments", body, key=str(uuid.uuid4()))
         errors.print(f"deployment {accepted['id']} accepted; follow it with: hotswap watch {accepted['id']}")
         seconds = timeout if wait else 0.0
-        raise typer.Exit(watched(client, accepted["id"], live=live, as_json=as_json, seconds=seconds))
+        raise typer.Exit(watch(client, accepted["id"], live=live, as_json=as_json, seconds=seconds))
 
 
 def plan_deployment(
@@ -156,7 +153,7 @@ def watch_deployment(
 ) -> None:
     """Follow a deployment to its end, its rollback included; exit codes as `deploy`."""
     with connect(context) as client:
-        raise typer.Exit(watched(client, deployment, live=True, as_json=as_json, seconds=timeout))
+        raise typer.Exit(watch(client, deployment, live=True, as_json=as_json, seconds=timeout))
 
 
 def list_deployments(
@@ -239,7 +236,7 @@ def retry(
     with connect(context) as client:
         fresh = client.post(f"/deployments/{deployment}/retry", body)["id"]
         if live or as_json:
-            raise typer.Exit(watched(client, fresh, live=live, as_json=as_json, seconds=timeout))
+            raise typer.Exit(watch(client, fresh, live=live, as_json=as_json, seconds=timeout))
     console.print(f"{deployment} is tried again; follow it with: hotswap watch {fresh}")
 
 
@@ -275,14 +272,5 @@ def _send(
             "id"
         ]
         if live or as_json:
-            raise typer.Exit(watched(client, followed, live=live, as_json=as_json, seconds=timeout))
+            raise typer.Exit(watch(client, followed, live=live, as_json=as_json, seconds=timeout))
     console.print(f"{command} of {deployment} is on its way; follow it with: hotswap watch {followed}")
-
-
-def watched(client: "ApiClient", deployment: str, *, live: bool, as_json: bool, seconds: float | None) -> int:
-    """Show a deployment to its end; its exit code, or 130 when the watching is broken off."""
-    try:
-        return watch(client, deployment, live=live, as_json=as_json, seconds=seconds)
-    except KeyboardInterrupt:
-        errors.print(f"\nno longer watching; the deployment goes on: hotswap watch {deployment}")
-        return 130

@@ -5,9 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.deployments import watched
 from cli.session import AsJson, connect, errors, moment, show_json, show_table
-from cli.watching import Frames, Timeout, Watch
+from cli.watching import Frames, Timeout, Watch, watch
 
 NAMED_NODES = 8  # more nodes than this are shown by their number
 
@@ -82,4 +81,4 @@ def undo(
         accepted = client.post("/undo", body)
         errors.print(f"deployment {accepted['id']} accepted; follow it with: hotswap watch {accepted['id']}")
         seconds = timeout if wait else 0.0
-        raise typer.Exit(watched(client, accepted["id"], live=live, as_json=as_json, seconds=seconds))
+        raise typer.Exit(watch(client, accepted["id"], live=live, as_json=as_json, seconds=seconds))

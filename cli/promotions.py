@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,10 +13,12 @@ from cli.watching import Frames, Picture, Timeout, Watch, watch
 from domain.command import CommandName
 from domain.promotion import OnFailure, PromotionPhase
 
-if TYPE_CHECKING:  # httpx is not loaded before somebody is asked
-    from cli.client import ApiClient
-
-PICTURE = Picture(kind="promotions", headline=promotion_headline, render=render_promotion)
+PICTURE = Picture(
+    kind="promotions",
+    command="hotswap promotions watch",
+    headline=promotion_headline,
+    render=render_promotion,
+)
 
 PromotionId = Annotated[str, typer.Argument(metavar="ID", help="The promotion's id.")]
 ORDERS = {
@@ -81,7 +83,9 @@ def start(
         follow = f"hotswap promotions watch {accepted['id']}"
         errors.print(f"promotion {accepted['id']} accepted; follow it with: {follow}")
         seconds = timeout if wait else 0.0
-        raise typer.Exit(_watched(client, accepted["id"], live=live, as_json=as_json, seconds=seconds))
+        raise typer.Exit(
+            watch(client, accepted["id"], picture=PICTURE, live=live, as_json=as_json, seconds=seconds)
+        )
 
 
 @group.command("watch")
@@ -90,7 +94,9 @@ def watch_promotion(
 ) -> None:
     """Follow a promotion to its end; exit codes as `start`."""
     with connect(context) as client:
-        raise typer.Exit(_watched(client, promotion, live=True, as_json=as_json, seconds=timeout))
+        raise typer.Exit(
+            watch(client, promotion, picture=PICTURE, live=True, as_json=as_json, seconds=timeout)
+        )
 
 
 @group.command("list")
@@ -137,17 +143,11 @@ def _order(command: CommandName) -> Callable[..., None]:
         with connect(context) as client:
             client.post(f"/promotions/{promotion}/{command.value}", {"reason": reason})
             if live or as_json:
-                raise typer.Exit(_watched(client, promotion, live=live, as_json=as_json, seconds=timeout))
+                raise typer.Exit(
+                    watch(client, promotion, picture=PICTURE, live=live, as_json=as_json, seconds=timeout)
+                )
         console.print(
             f"{command} of {promotion} is on its way; follow it with: hotswap promotions watch {promotion}"
         )
 
     return order
-
-
-def _watched(client: "ApiClient", promotion: str, *, live: bool, as_json: bool, seconds: float | None) -> int:
-    try:
-        return watch(client, promotion, picture=PICTURE, live=live, as_json=as_json, seconds=seconds)
-    except KeyboardInterrupt:
-        errors.print(f"\nno longer watching; the promotion goes on: hotswap promotions watch {promotion}")
-        return 130

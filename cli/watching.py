@@ -13,7 +13,7 @@ from rich.live import Live
 
 from cli.follow import Update, follow
 from cli.frame import Frame
-from cli.session import console
+from cli.session import console, errors
 from cli.sse import ServerEvent
 from cli.view import headline, render
 from domain.events import EventKind
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # httpx is not loaded before somebody is asked
 
 STILL_UNDER_WAY = 4  # the exit code of domain.deployment.exit_code for what has not ended
 PHASES = (EventKind.PHASE, EventKind.PROMOTION_PHASE)
+BROKEN_OFF = 130  # as shells have it of a program that Ctrl-C has ended
 TICK = 1.0  # seconds between two redraws when nothing happens
 
 Watch = Annotated[
@@ -39,15 +40,20 @@ Show = Callable[[Update], None]
 
 @dataclass(frozen=True)
 class Picture:
-    """How something that is followed looks: the list of the API it is in, its first line, and all of it."""
+    """How something that is followed looks: the list of the API it is in, its first line, and all of it.
+
+    `command` is how to come back to it.
+    """
 
     kind: str
+    command: str
     headline: Callable[[dict[str, Any], datetime], str]
     render: Callable[[dict[str, Any], datetime, str | None], RenderableType]
 
 
 DEPLOYMENT = Picture(
     kind="deployments",
+    command="hotswap watch",
     headline=lambda answer, now: headline(Frame.of(answer), now),
     render=lambda answer, now, notice: render(Frame.of(answer), now=now, notice=notice),
 )
@@ -62,12 +68,16 @@ def watch(
     seconds: float | None,
     picture: Picture = DEPLOYMENT,
 ) -> int:
-    """Show it until its end or for at most `seconds`; its exit code as the API has it."""
+    """Show it until its end or for at most `seconds`; its exit code as the API has it, or that of Ctrl-C."""
     code = STILL_UNDER_WAY
-    with nullcontext(JsonFrames().show) if as_json else for_people(picture, live=live) as show:
-        for update in follow(client, subject, kind=picture.kind, seconds=seconds, tick=TICK):
-            show(update)
-            code = int(update.deployment["exit_code"])
+    try:
+        with nullcontext(JsonFrames().show) if as_json else for_people(picture, live=live) as show:
+            for update in follow(client, subject, kind=picture.kind, seconds=seconds, tick=TICK):
+                show(update)
+                code = int(update.deployment["exit_code"])
+    except KeyboardInterrupt:
+        errors.print(f"\nno longer watching; it goes on: {picture.command} {subject}")
+        return BROKEN_OFF
     return code
 
 

@@ -121,6 +121,17 @@ def test_on_a_terminal_the_picture_is_drawn_in_place_and_stays(server, monkeypat
     assert "node-10" in last
 
 
+def test_who_breaks_off_is_told_how_to_come_back(server, monkeypatch):
+    def broken_off(*_: object, **__: object):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.watching.follow", broken_off)
+    for command in (("watch",), ("promotions", "watch")):
+        shown = run(server, *command, "x-1")
+        assert (shown.exit_code, shown.stdout) == (130, "")
+        assert f"it goes on: hotswap {' '.join(command)} x-1" in shown.stderr
+
+
 def test_json_frames_come_once_per_change_and_end_with_the_exit_code(server):
     serve(server, at(Phase.STAGING), at(Phase.STAGING), at(Phase.COMPLETED))
     frames = [json.loads(line) for line in run(server, "watch", "d-1", "--json").stdout.splitlines()]
