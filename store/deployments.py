@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import func, select, tuple_, update
 from sqlalchemy import insert as insertion
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import defer
 
 from domain.deployment import TERMINAL_PHASES, UNTOUCHED_END, Cause, Phase, advance
 from domain.events import EventKind
@@ -37,10 +36,10 @@ from store.rollouts import (
 from store.rows import (
     deployment_of,
     deployment_with_release,
-    deployments_with_releases,
     environment_row,
     locked_deployment,
     stored_deployment,
+    summaries,
     summary_of,
 )
 from store.tables import DeploymentNodeRow, DeploymentRow, PollRow
@@ -177,9 +176,7 @@ async def list_page(
     limit: int = 20,
 ) -> Page[DeploymentSummary]:
     """Deployments, newest first; `before` is (created_at, id) of the last one seen."""
-    statement = (
-        deployments_with_releases().options(defer(DeploymentRow.plan)).where(DeploymentRow.tenant == tenant)
-    )
+    statement = summaries().where(DeploymentRow.tenant == tenant)
     for column, wanted in (
         (DeploymentRow.environment, environment),
         (DeploymentRow.phase, phase),

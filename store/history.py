@@ -4,14 +4,13 @@ from datetime import datetime
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import defer
 
 from domain.base import Frozen
 from domain.deployment import Phase
 from domain.release import ReleaseRef
 from domain.wire import ModuleReport
 from store.records import DeploymentSummary, Page
-from store.rows import deployments_with_releases, summary_of, taken_back
+from store.rows import summaries, summary_of, taken_back
 from store.tables import DeploymentNodeRow, DeploymentRow
 
 
@@ -53,10 +52,8 @@ async def page(
     )
     if node is not None:
         touched = touched.where(DeploymentNodeRow.node == node)
-    statement = (
-        deployments_with_releases()
-        .options(defer(DeploymentRow.plan))
-        .where(DeploymentRow.tenant == tenant, DeploymentRow.environment == environment, touched.exists())
+    statement = summaries().where(
+        DeploymentRow.tenant == tenant, DeploymentRow.environment == environment, touched.exists()
     )
     if module is not None:
         statement = statement.where(DeploymentRow.module == module)

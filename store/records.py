@@ -167,7 +167,7 @@ class DeploymentSummary(Frozen):
     """A deployment as it stands, without its plan.
 
     `strategy` is what was asked for, None leaves it to the policy; `replaces` is the version that most
-    nodes ran before, known once there is a plan.
+    nodes ran before, known once there is a plan, and `planned` the plan's strategy where none was asked for.
     """
 
     id: str
@@ -175,6 +175,7 @@ class DeploymentSummary(Frozen):
     release: ReleaseRef
     rolls_back: str | None
     strategy: StoredStrategy | None
+    planned: str | None = None
     hotfix: str | None
     override: str | None
     supersedes: str | None

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, exists, select
+from sqlalchemy import ColumnElement, Select, case, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased, load_only
+from sqlalchemy.orm import aliased, defer, load_only
 
 from domain.deployment import Phase
 from domain.errors import NotFound
@@ -13,9 +13,9 @@ from domain.release import ReleaseRef
 from store.records import DeploymentSummary, StoredDeployment
 from store.tables import DeploymentRow, EnvironmentRow, ReleaseRow
 
-_OF_RELEASE: Final = ("release", "signer")
-_SUMMARY: Final = tuple(name for name in DeploymentSummary.model_fields if name not in _OF_RELEASE)
-_STORED: Final = tuple(name for name in StoredDeployment.model_fields if name not in _OF_RELEASE)
+_APART: Final = ("release", "signer", "planned")
+_SUMMARY: Final = tuple(name for name in DeploymentSummary.model_fields if name not in _APART)
+_STORED: Final = tuple(name for name in StoredDeployment.model_fields if name not in _APART)
 
 
 async def locked_deployment(session: AsyncSession, tenant: str, deployment: str) -> DeploymentRow:
@@ -79,6 +79,15 @@ def deployments_with_releases() -> Select[DeploymentRow, ReleaseRow]:
     )
 
 
+def summaries() -> Select[DeploymentRow, ReleaseRow, str | None]:
+    """What `summary_of` takes: no plans, but their strategy where it was the policy's.
+
+    The policy's may have changed since.
+    """
+    planned = case((DeploymentRow.strategy.is_(None), DeploymentRow.plan["strategy"].astext))
+    return deployments_with_releases().add_columns(planned).options(defer(DeploymentRow.plan))
+
+
 async def deployment_with_release(
     session: AsyncSession, tenant: str, deployment: str
 ) -> tuple[DeploymentRow, ReleaseRow]:
@@ -106,15 +115,17 @@ def deployment_of(row: DeploymentRow, release: ReleaseRow) -> StoredDeployment:
     return stored_deployment(row, ref_of(release), release.signer)
 
 
-def summary_of(row: DeploymentRow, release: ReleaseRow) -> DeploymentSummary:
-    """The deployment that a row describes; its plan is not read."""
-    return DeploymentSummary.model_validate({**_values(row, _SUMMARY), "release": ref_of(release)})
+def summary_of(row: DeploymentRow, release: ReleaseRow, planned: str | None) -> DeploymentSummary:
+    """The deployment that a row describes; of its plan only the strategy is read, and apart."""
+    apart = {"release": ref_of(release), "planned": planned}
+    return DeploymentSummary.model_validate({**_values(row, _SUMMARY), **apart})
 
 
 def stored_deployment(row: DeploymentRow, release: ReleaseRef, signer: str) -> StoredDeployment:
     """The deployment that a row describes, of a release that is known already."""
-    found = _values(row, _STORED)
-    return StoredDeployment.model_validate({**found, "release": release, "signer": signer})
+    planned = row.plan["strategy"] if row.plan is not None and row.strategy is None else None
+    apart = {"release": release, "signer": signer, "planned": planned}
+    return StoredDeployment.model_validate({**_values(row, _STORED), **apart})
 
 
 def _values(row: DeploymentRow, names: Sequence[str]) -> dict[str, Any]:

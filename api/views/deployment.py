@@ -223,7 +223,7 @@ def _starts_nodes(stored: StoredDeployment) -> bool:
 def _item(
     stored: DeploymentSummary, tenant: str, terms: EnvironmentTerms, settings: ApiSettings
 ) -> dict[str, object]:
-    strategy = stored.strategy.kind if stored.strategy else terms.strategy
+    strategy = stored.strategy.kind if stored.strategy else stored.planned or terms.strategy
     return {
         **stored.model_dump(include=set(DeploymentItem.model_fields) & set(DeploymentSummary.model_fields)),
         "tenant": tenant,

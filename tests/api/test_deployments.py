@@ -161,6 +161,23 @@ async def test_lists_are_filtered_and_paged(world: World, release: Release) -> N
     assert empty["items"] == []
 
 
+async def test_the_strategy_of_a_plan_is_told_whatever_the_policy_says_since(
+    world: World, release: Release
+) -> None:
+    deployment = (await deploy(world, release)).json()["id"]
+    before = (await plan(world, deployment)).plan
+    async with world.asks("admin") as admin:
+        policy = (await admin.get("/clusters/production")).json()["policy"]
+        changed = {**policy, "strategy": {"kind": "direct"}}
+        assert (await admin.put("/clusters/production/policy", json=changed)).status_code == 200
+        listed = (await admin.get("/deployments", params={"limit": 1})).json()["items"][0]
+        shown = await get(world, deployment)
+        assert (await admin.put("/clusters/production/policy", json=policy)).status_code == 200
+    assert before is not None
+    assert (listed["id"], listed["strategy"]) == (deployment, before.strategy)
+    assert shown["strategy"] == before.strategy != "direct"
+
+
 async def test_one_under_way_is_shown_whole(world: World, release: Release) -> None:
     deployment = (await deploy(world, release)).json()["id"]
     stored = await plan(world, deployment)
