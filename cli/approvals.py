@@ -191,7 +191,10 @@ def find_approval(client: "ApiClient", subject: str, gate: str | None) -> str:
     if len(waiting) == 1:
         return str(waiting[0])
     if not waiting:
-        raise CommandFailed(f"no gate of deployment {subject} waits")
+        raise CommandFailed(
+            f"no gate of deployment {subject} waits: 'hotswap watch {subject}' shows where it stands,"
+            " 'hotswap approvals' what waits"
+        )
     raise CommandFailed(f"several gates wait: {', '.join(waiting)}; name one", field="gate")
 
 
