@@ -191,7 +191,15 @@ def list_deployments(
         "waiting_for",
         "requester",
     )
+    ahead = {each["environment"]: each["id"] for each in found if _under_way(Phase(each["phase"]))}
+    for each in found:
+        if each["phase"] == Phase.QUEUED and each["environment"] in ahead:
+            each["waiting_for"] += f", after {ahead[each['environment']]}"
     show_table(columns, ([*(each[key] for key in keys), moment(each["created_at"])] for each in found))
+
+
+def _under_way(phase: Phase) -> bool:
+    return phase is not Phase.QUEUED and not phase.terminal
 
 
 ORDERS = {

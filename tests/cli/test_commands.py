@@ -204,3 +204,22 @@ def test_the_password_is_changed_and_never_shown(server):
 def test_signing_out_ends_the_sign_in(server):
     server.routes = {"POST /api/v1/auth/logout": lambda _: Answer(204)}
     assert run(server, "logout").output == "signed out\n"
+
+
+def listed(deployment, phase, waiting_for):
+    release = {"module": "greeter", "replaces": "1.0.0", "version": "2.0.0", "strategy": "canary"}
+    where = {"environment": "production", "requester": "ana", "created_at": "2030-01-01T00:00:00Z"}
+    return {**release, **where, "id": deployment, "phase": phase, "waiting_for": waiting_for}
+
+
+def test_a_deployment_that_waits_its_turn_names_the_one_ahead_of_it(server):
+    items = [
+        listed("d-3", "queued", "its turn"),
+        listed("d-2", "waiting-approval", "1 × sre"),
+        listed("d-1", "failed", ""),
+    ]
+    server.routes = {"GET /api/v1/deployments": page(*items)}
+    shown = run(server, "deployments").output
+    assert "its turn, after d-2" in shown
+    server.routes = {"GET /api/v1/deployments": page(items[0], items[2])}
+    assert "after" not in run(server, "deployments").output
