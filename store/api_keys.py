@@ -13,8 +13,8 @@ from domain.base import Frozen
 from domain.errors import Conflict, NotFound
 from domain.identity import KEYS_PER_PERSON
 from domain.permissions import Permission
-from store.identity_tables import ApiKeyRow
 from store.tables import UserRow
+from store.tables.identity import ApiKeyRow
 
 PREFIX = "hsk."
 

@@ -25,8 +25,8 @@ from domain.audit import (
 )
 from domain.base import Frozen
 from domain.errors import InvalidInput, NotFound
-from store.audit_tables import AuditHeadRow, AuditRow
 from store.records import Page
+from store.tables.audit import AuditHeadRow, AuditRow
 
 _NOWHERE: Final = Origin()
 # Where what happens now came from: set around each request and each activity.

@@ -1,8 +1,9 @@
 """All tables with all their rules: whoever needs every one of them imports this."""
 
-from store import audit_tables, identity_tables, rules, tables
+from store import rules, tables
+from store.tables import audit, identity
 
 METADATA = tables.Table.metadata
 rules.attach(METADATA)
 
-__all__ = ["METADATA", "audit_tables", "identity_tables", "tables"]
+__all__ = ["METADATA", "audit", "identity", "tables"]

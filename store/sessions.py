@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from domain.base import Frozen
 from domain.identity import SESSION_LIFE, TokenReused, TokenRevoked
 from domain.roles import Role
-from store.identity_tables import SessionRow
 from store.tables import UserRow
+from store.tables.identity import SessionRow
 
 
 class Standing(Frozen):

@@ -18,8 +18,8 @@ from domain.permissions import NEVER_BY_KEY, Permission
 from domain.roles import Role
 from store import sign_in, users
 from store.database import Database
-from store.identity_tables import ApiKeyRow
 from store.tables import UserRow
+from store.tables.identity import ApiKeyRow
 from tests.api.conftest import TENANT, World
 
 _numbers = itertools.count(1)

@@ -20,8 +20,8 @@ from api.leases import Leases
 from domain.roles import Role
 from runtime.limit_settings import LimitSettings
 from store import sessions, users
-from store.identity_tables import SessionRow
 from store.limits import TABLE, LimitCounters
+from store.tables.identity import SessionRow
 from tests.api.conftest import LIMITS, PASSWORD, TENANT, World
 
 _numbers = itertools.count(1)

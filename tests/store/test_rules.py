@@ -15,9 +15,9 @@ from sqlalchemy.exc import DBAPIError
 from domain.policy import default_policy
 from store import rules, schema
 from store.database import Database
-from store.identity_tables import ApiKeyRow
 from store.metadata import METADATA
 from store.tables import EnvironmentRow, TenantRow, UserRow
+from store.tables.identity import ApiKeyRow
 from tests.conftest import as_owner
 
 SAMPLES = [

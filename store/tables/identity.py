@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from store.tables import NOW, Table
+from store.tables.base import NOW, Table
 
 
 class SessionRow(Table):

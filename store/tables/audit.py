@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Computed, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from domain.audit import FIRST
-from store.tables import Table
+from store.tables.base import Table
 
 
 def _said(*path: str) -> Computed:
