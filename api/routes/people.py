@@ -6,18 +6,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.access import PeopleAdmin
+from api.access import Caller, PeopleAdmin
 from api.audit import of_person
 from api.paging import PageOf, PageQuery, cursor_of, name_after
 from api.passwords import NewPassword
 from api.services import Hands
 from domain.base import Strict
-from domain.errors import Conflict
+from domain.errors import Conflict, Forbidden
 from domain.names import Username
+from domain.permissions import Permission, may
 from domain.roles import Role
 from domain.tenancy import check_username
-from store import audit, sessions, sign_in, users
+from store import audit, sessions, sign_in, tenants, users
 from store.records import StoredUser
 
 router = APIRouter(prefix="/users", tags=["people"])
@@ -96,6 +98,7 @@ async def change_user(
     if username == caller.username:
         raise Conflict("nobody changes his own rights: ask another administrator")
     async with hands.database.transaction(caller.tenant) as session:
+        await _still_may(session, caller)
         known = await users.find(session, caller.tenant, username)
         stored = await sign_in.set_standing(
             session, caller.tenant, username, role=body.role, disabled=body.disabled
@@ -139,6 +142,20 @@ async def sign_out(username: str, caller: PeopleAdmin, hands: Hands, request: Re
         audit.note(session, of_person(caller, "user.signed-out", username))
         await sessions.revoke(session, caller.tenant, username)
     request.app.state.standings.forget()
+
+
+async def _still_may(session: AsyncSession, caller: Caller) -> None:
+    """Let one change of rights follow the other: of two who take them from each other, the first counts.
+
+    So a tenant is never left without anybody who may give them back.
+
+    Raises:
+        Forbidden: the caller's own rights have just been taken.
+    """
+    await tenants.locked(session, caller.tenant)
+    himself = await users.find(session, caller.tenant, caller.username)
+    if himself is not None and (himself.disabled or not may(himself.role, Permission.MANAGE_PEOPLE)):
+        raise Forbidden("your own rights have just been changed")
 
 
 def _rights(user: StoredUser) -> dict[str, object]:

@@ -335,3 +335,28 @@ async def test_nobody_gets_the_name_that_an_admin_of_the_platform_acts_under(wor
         refused = await admin.post("/users", json=body)
         assert (refused.status_code, refused.json()["field"]) == (422, "username")
         assert (await admin.post("/users", json={**body, "username": "ann@example.com"})).status_code == 201
+
+
+async def test_two_administrators_cannot_lock_each_other_out(world: World) -> None:
+    names = [(await person(world, Role.ADMIN))[0] for _ in range(2)]
+    tokens = [
+        world.services.minter.user(tenant=TENANT, username=name, role=Role.ADMIN).token for name in names
+    ]
+    for _ in range(5):
+        async with world.asks(None) as client:
+            for token in tokens:  # both are known to the process as administrators
+                assert (await get(world, token, "/users")).status_code == 200
+            answers = await asyncio.gather(
+                *(
+                    client.patch(
+                        f"/users/{other}",
+                        json={"disabled": True},
+                        headers={"Authorization": f"Bearer {token}"},
+                    )
+                    for token, other in zip(tokens, reversed(names), strict=True)
+                )
+            )
+        assert sorted(answer.status_code for answer in answers) in ([200, 401], [200, 403])
+        async with world.asks("admin") as admin:
+            for name in names:
+                await admin.patch(f"/users/{name}", json={"disabled": False})
