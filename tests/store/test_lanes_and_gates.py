@@ -141,26 +141,28 @@ async def test_the_end_of_a_deployment_closes_its_gates_for_good(database: Datab
     assert (stored.result, stored.closed_at is not None) == (None, True)
 
 
+FIRST_LOOKS = AnalysisInput(
+    tenant=TENANT,
+    environment="production",
+    deployment="d1",
+    analysis="analysis-d1-1",
+    wave=1,
+    module="greeter",
+    canary=("node-01",),
+    baseline=("node-02",),
+    canary_version="2.0.0",
+    rule=AnalysisRule(),
+    subject="wave 1",
+)
+
+
 async def test_looks_are_kept_in_order_and_a_repeat_replaces(database: Database) -> None:
     await queue(database)
-    request = AnalysisInput(
-        tenant=TENANT,
-        environment="production",
-        deployment="d1",
-        analysis="analysis-d1-1",
-        wave=1,
-        module="greeter",
-        canary=("node-01",),
-        baseline=("node-02",),
-        canary_version="2.0.0",
-        rule=AnalysisRule(),
-        subject="wave 1",
-    )
     said = [Verdict(outcome=outcome, reason=str(outcome)) for outcome in Outcome]
     async with database.transaction(TENANT) as session:
         for number, verdict in enumerate(said, start=1):
-            await analyses.save(session, Look(analysis=request, number=number, seconds=1), verdict)
-        await analyses.save(session, Look(analysis=request, number=1, seconds=1), said[2])
+            await analyses.save(session, Look(analysis=FIRST_LOOKS, number=number, seconds=1), verdict)
+        await analyses.save(session, Look(analysis=FIRST_LOOKS, number=1, seconds=1), said[2])
         looks = await analyses.of_deployment(session, TENANT, "d1")
         latest = await analyses.latest(session, TENANT, "d1")
     assert [look.verdict for look in looks] == [said[2], said[1], said[2]]
@@ -169,23 +171,10 @@ async def test_looks_are_kept_in_order_and_a_repeat_replaces(database: Database)
 
 async def test_a_look_leaves_what_the_next_one_needs_and_what_a_replay_needs(database: Database) -> None:
     await queue(database)
-    request = AnalysisInput(
-        tenant=TENANT,
-        environment="production",
-        deployment="d1",
-        analysis="analysis-d1-1",
-        wave=1,
-        module="greeter",
-        canary=("node-01",),
-        baseline=("node-02",),
-        canary_version="2.0.0",
-        rule=AnalysisRule(),
-        subject="wave 1",
-    )
-    first, second = (Look(analysis=request, number=number, seconds=30.0 * number) for number in (1, 2))
+    first, second = (Look(analysis=FIRST_LOOKS, number=number, seconds=30.0 * number) for number in (1, 2))
     judged = [
         JudgedLook(
-            policy=request.rule.judge_policy(),
+            policy=FIRST_LOOKS.rule.judge_policy(),
             look=JudgeLook(number=number, start=0.1, end=1 / 3, step=0.1, canary_nodes=1),
         )
         for number in (1, 2)
