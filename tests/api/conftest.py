@@ -158,7 +158,7 @@ async def new_world(
     pki = Pki(directory / "pki")
     settings = new_settings(directory, database_url, client, pki).model_copy(update=changes)
     await asyncio.to_thread(schema.upgrade, as_owner(database_url))
-    database = Database(database_url, pool_size=20)
+    database = Database(database_url, pool_size=20, pool_wait=60)  # the machine may be busy
     await bootstrap(database, tenant=TENANT, username="admin", password=PASSWORD)
     async with database.transaction(TENANT) as session:
         for person, role in PEOPLE.items():
