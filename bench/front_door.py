@@ -3,7 +3,12 @@
 `python bench/front_door.py`. One embedded stack with one node; the bare endpoint uses the same PostgreSQL and
 is served with the same options. Hotswap's requests and bare ones take turns, round by round. Every request of
 ours passes authentication, limits (two counters in the database), row-level security, traces and security
-headers; POST /deployments also writes the row, its event and its audit entry, and wakes the lane.
+headers; POST /deployments also plans, and writes the row, its event and its audit entry. All of them go to
+one lane, whose first deployment waits at a gate, so that the queue grows by every one of them.
+
+Beside the time that a client waits, it says how much of a processor each request took: of the process that
+answers it, and of all that works for it (PostgreSQL, Temporal, worker). Other work on the machine spoils that
+less than the times.
 
 It also measures how far sign-ins with a known and an unknown name differ in time.
 """
@@ -23,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 
 from bundles.archive import pack
 from bundles.signature import sign
@@ -31,6 +37,13 @@ from runtime.embedded.stack import open_directory, read_choices
 
 ROOT = Path(__file__).parent.parent
 CLIENTS = 100
+KEPT = 2.0  # seconds that a client keeps an idle connection: less than the server does
+PARTS = {
+    "api": "-m api",
+    "postgres": "postgres -D",
+    "temporal": "temporal server",
+    "worker": "-m worker",
+}
 GETS = (
     "/auth/me",
     "/deployments",
@@ -40,6 +53,38 @@ GETS = (
     "/approvals/pending",
     "/modules",
 )
+
+
+class Processors:
+    """The processor time of the stack's parts and of the bare endpoint.
+
+    Args:
+        stack: the stack's directory; each of its parts has it in its environment or on its command line.
+        bare: the bare endpoint's process.
+    """
+
+    def __init__(self, stack: Path, bare: int) -> None:
+        self._parts = {"bare": psutil.Process(bare)}
+        for process in psutil.process_iter(["cmdline"]):
+            words = " ".join(process.info["cmdline"] or ())
+            for name, mark in PARTS.items():
+                if mark in words and _of_stack(process, words, stack):
+                    self._parts.setdefault(name, process)
+        missing = set(PARTS) - set(self._parts)
+        assert not missing, missing
+
+    def seconds(self) -> dict[str, float]:
+        """By part, since each began; PostgreSQL's with those of its connections."""
+        found = {}
+        for name, process in self._parts.items():
+            times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+            ended = process.cpu_times().children_user + process.cpu_times().children_system
+            found[name] = sum(each.user + each.system for each in times) + ended
+        return found
+
+
+def _of_stack(process: psutil.Process, words: str, stack: Path) -> bool:
+    return str(stack) in words or any(str(stack) in value for value in process.environ().values())
 
 
 async def hammer(
@@ -61,21 +106,27 @@ async def hammer(
     return taken
 
 
-def summary(taken: list[float]) -> dict[str, float]:
+def summary(taken: list[float], spent: dict[str, float], server: str) -> dict[str, float]:
+    """Of one route; `server` is the part that answers it."""
     cuts = statistics.quantiles(taken, n=100)
     return {
         "requests": len(taken),
         "p50_ms": round(cuts[49] * 1000, 1),
         "p95_ms": round(cuts[94] * 1000, 1),
         "p99_ms": round(cuts[98] * 1000, 1),
+        "cpu_ms": round(spent[server] / len(taken) * 1000, 2),
+        "all_cpu_ms": round(sum(spent.values()) / len(taken) * 1000, 2),
     }
 
 
 class Subject:
     """The stack and the bare endpoint, both running."""
 
-    def __init__(self, stack: Path, bare: str, session: aiohttp.ClientSession) -> None:
-        self.stack, self.bare, self.session = stack, bare, session
+    def __init__(
+        self, stack: Path, bare: str, session: aiohttp.ClientSession, processors: Processors
+    ) -> None:
+        self.stack, self.bare, self.session, self.processors = stack, bare, session, processors
+        self.spent: dict[str, dict[str, float]] = {}
         self.about = json.loads((stack / "client.json").read_text())
         self.api = f"{self.about['url']}/api/v1"
 
@@ -113,21 +164,26 @@ class Subject:
 
     async def rounds(self, deployment: str, rounds: int, count: int) -> dict[str, list[float]]:
         """Ours and the bare ones in turns; the seconds of each request by route."""
+        item = {"module": "bench", "version": "1.0.0"}
+        gets = [(f"GET {path}", self.api + path.replace("{id}", deployment)) for path in GETS]
         taken: dict[str, list[float]] = {}
         for _ in range(rounds):
-            taken.setdefault("bare GET", []).extend(
-                await hammer(self.session, "GET", f"{self.bare}/item", count)
-            )
-            for path in GETS:
-                url = self.api + path.replace("{id}", deployment)
-                taken.setdefault(f"GET {path}", []).extend(await hammer(self.session, "GET", url, count))
-            item = {"module": "bench", "version": "1.0.0"}
-            taken.setdefault("bare POST", []).extend(
-                await hammer(self.session, "POST", f"{self.bare}/item", count, item)
-            )
-            taken.setdefault("POST /deployments", []).extend(
-                await hammer(self.session, "POST", f"{self.api}/deployments", count // 4, NEW)
-            )
+            for name, url in (("bare GET", f"{self.bare}/item"), *gets):
+                taken.setdefault(name, []).extend(await self.measured(name, "GET", url, count))
+            for name, url, body, each in (
+                ("bare POST", f"{self.bare}/item", item, count),
+                ("POST /deployments", f"{self.api}/deployments", NEW, count // 4),
+            ):
+                taken.setdefault(name, []).extend(await self.measured(name, "POST", url, each, body))
+        return taken
+
+    async def measured(self, name: str, method: str, url: str, count: int, body: Any = None) -> list[float]:
+        """`hammer`, with the processor time that it took."""
+        before = self.processors.seconds()
+        taken = await hammer(self.session, method, url, count, body)
+        spent = self.spent.setdefault(name, dict.fromkeys(before, 0.0))
+        for part, seconds in self.processors.seconds().items():
+            spent[part] += seconds - before[part]
         return taken
 
     async def sign_ins(self, count: int) -> dict[str, float]:
@@ -152,22 +208,31 @@ class Subject:
 NEW = {"module": "bench", "version": "1.0.0", "environment": "production", "strategy": "direct"}
 
 
-async def measure(stack: Path, bare: str, scratch: Path, rounds: int, count: int) -> dict[str, Any]:
-    connector = aiohttp.TCPConnector(limit=0)
+async def measure(
+    stack: Path, bare: str, processors: Processors, scratch: Path, *, rounds: int, count: int
+) -> dict[str, Any]:
+    load = os.getloadavg()[0]
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT)
     async with aiohttp.ClientSession(connector=connector) as session:
-        subject = Subject(stack, bare, session)
+        subject = Subject(stack, bare, session, processors)
         deployment = await subject.prepare(scratch)
         await subject.rounds(deployment, 1, CLIENTS)  # warm: pools, caches, imports
+        subject.spent.clear()
         taken = await subject.rounds(deployment, rounds, count)
         sign_ins = await subject.sign_ins(80)
-    routes = {name: summary(each) for name, each in taken.items()}
+    routes = {
+        name: summary(each, subject.spent[name], "bare" if name.startswith("bare") else "api")
+        for name, each in taken.items()
+    }
     for name, each in routes.items():
         base = routes["bare GET" if "GET" in name else "bare POST"]
-        each["p99_over_bare"] = round(each["p99_ms"] / base["p99_ms"], 1)
+        for figure in ("p99", "cpu", "all_cpu"):
+            each[f"{figure}_over_bare"] = round(each[f"{figure}_ms"] / base[f"{figure}_ms"], 1)
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "cores": len(os.sched_getaffinity(0)),
-        "load_before": os.getloadavg()[0],
+        "load_before": load,
+        "load_after": os.getloadavg()[0],
         "clients": CLIENTS,
         "routes": routes,
         "refused_sign_in": sign_ins,
@@ -194,14 +259,21 @@ def main() -> int:
             port = chosen.ports["api"] + 500
             url = bootstrap.database_url(chosen, bootstrap.owner_login(embedded))
             bare = start_bare(url.replace("+psycopg", ""), port)
-            found = asyncio.run(
-                measure(stack, f"http://127.0.0.1:{port}", scratch, options.rounds, options.requests)
+            processors = Processors(stack, bare.pid)
+            measuring = measure(
+                stack,
+                f"http://127.0.0.1:{port}",
+                processors,
+                scratch,
+                rounds=options.rounds,
+                count=options.requests,
             )
+            found = asyncio.run(measuring)
         finally:
             if bare is not None:
                 bare.terminate()
             subprocess.run([str(hotswap), "down", "--dir", str(stack)], check=False, cwd=scratch)
-    options.out.write_text(json.dumps(found, indent=1) + "\n")
+    options.out.write_text(json.dumps(found) + "\n")
     print(json.dumps({key: value for key, value in found.items() if key != "seconds"}, indent=1))
     return 0
 
