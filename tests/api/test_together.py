@@ -95,7 +95,7 @@ async def test_an_answer_from_before_a_revocation_is_not_kept(
     before = asyncio.create_task(standings.caller(world.services, token))
     await read.wait()
     async with database.transaction(TENANT) as session:
-        await sessions.revoke(session, TENANT, session_id=opened.session)
+        await sessions.end(session, TENANT, opened.session)
     standings.forget()
     go.set()
     assert (await before).username == "vera"
