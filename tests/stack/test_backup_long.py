@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import subprocess
 import sysconfig
@@ -19,7 +20,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from cli.supervisor import start_detached
 from domain.deployment import Phase
-from domain.errors import Conflict
+from domain.errors import Conflict, Fenced
 from domain.policy import EnvironmentPolicy, GateRule
 from runtime.embedded import bootstrap, postgres
 from runtime.embedded.backup import restore
@@ -273,4 +274,34 @@ def test_brought_back_it_has_all_rows_and_workflows_and_what_waited_goes_on(
     ]
     assert differences(*but_of_audit, but=OF_PROCESSES) == {}
     finish(busy)
+    stack.close()
+
+
+@pytest.mark.finding("N12")
+def test_nodes_that_went_on_since_the_backup_take_orders_again(saved: Saved, fresh: StackDirectory) -> None:
+    """Nodes are other machines: they are not lost, and have seen orders that the backup knows nothing of."""
+    hotswap("restore", saved.path, "--dir", fresh.root)
+    lived_on = saved.busy.stack.directory
+    for name in saved.busy.known["node"]:
+        shutil.rmtree(fresh.node(name) / "data")
+        shutil.copytree(lived_on.node(name) / "data", fresh.node(name) / "data", symlinks=True)
+    hotswap("up", "--detach", "--dir", fresh.root)
+    busy = saved.busy.on(RunningStack(fresh))
+    stack = busy.stack
+    stack.assert_everywhere(stack.releases[OLD])
+
+    # What was under way is older than what the nodes have seen: they refuse it, and nothing on them changes.
+    approve(stack, busy.waiting)
+    end = stack.wait(busy.waiting, lambda seen: Phase(seen["phase"]).terminal)
+    print(f"what was under way: {end['phase']}, {end['message']}")
+    assert Fenced.code in {node["fault"]["code"] for node in end["nodes"] if node["fault"]}
+    assert end["phase"] == Phase.ROLLED_BACK_VERIFIED
+    stack.assert_everywhere(stack.releases[OLD])
+
+    # Whatever is planned from now on counts.
+    approve(stack, busy.queued)
+    stack.ended(busy.queued, Phase.COMPLETED)
+    stack.set_policy()
+    stack.ended(stack.order(GOOD, DIRECT), Phase.COMPLETED)
+    stack.assert_everywhere(stack.releases[GOOD])
     stack.close()
