@@ -25,6 +25,8 @@ with workflow.unsafe.imports_passed_through():
 SHORTEST_WAIT = 1.0
 # Before, a rollout that was paused amid a wave did not say so, and its own time ran on.
 SHOWN_AMID_A_WAVE: Final = "a-pause-amid-a-wave-is-shown"
+# Before, a thaw that came while the store was asked about the freeze was not heard.
+HEARD_AMID_A_LOOK: Final = "a-thaw-amid-a-look-is-heard"
 
 
 class FreezeHold:
@@ -37,6 +39,7 @@ class FreezeHold:
         self._board = board
         self._deadline = deadline
         self._controls = controls
+        self._heard = 0  # the thaws that came before the last look at the freeze began
         self.on = False
 
     async def until_thawed(self, freeze: Freeze) -> None:
@@ -63,7 +66,7 @@ class FreezeHold:
             await self._board.go_on()
 
     async def _wait(self, freeze: Freeze) -> None:
-        thaws = self._controls.thaws
+        thaws = self._heard if workflow.patched(HEARD_AMID_A_LOOK) else self._controls.thaws
         left = None
         if freeze.until is not None:
             left = max(SHORTEST_WAIT, freeze.until - workflow.time())
@@ -72,6 +75,7 @@ class FreezeHold:
         )
 
     async def _look(self) -> Freeze | None:
+        self._heard = self._controls.thaws
         question = FreezeQuestion(
             tenant=self._request.tenant,
             environment=self._request.environment,

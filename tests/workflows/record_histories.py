@@ -270,7 +270,7 @@ async def record_freeze(client: Client) -> None:
         await until(lambda: "frozen" in world.phases)
         await frozen.signal("thaw", {"actor": "mallory"})
         await frozen.signal("thaw", {"token": "thaw:bob:approver:frozen:1"})
-    await save(client, deployment_workflow_id("d-frozen"), "frozen-then-thawed")
+    await save(client, deployment_workflow_id("d-frozen"), "thaw-heard")
 
 
 async def record_pause(client: Client) -> None:

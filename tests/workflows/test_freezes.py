@@ -2,14 +2,17 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from temporalio import activity
 
 from domain.analysis import Outcome
 from domain.calendar import CalendarWindow, spans
 from domain.deployment import Phase
-from domain.freeze_orders import AdHocFreeze
+from domain.freeze import Freeze
+from domain.freeze_orders import AdHocFreeze, FreezeQuestion
 from domain.messages import QueuedDeployment
 from domain.policy import Deadlines, EnvironmentPolicy
 from domain.strategy import Canary, Direct, Rolling
@@ -113,6 +116,35 @@ async def test_a_thaw_wakes_what_an_endless_freeze_holds(stage):
     assert result.phase is Phase.COMPLETED
     [entry] = {each.waiting_for for each in world.progress if each.phase is Phase.FROZEN}
     assert entry.startswith("until it is thawed")
+
+
+class LateAnswer(World):
+    """Its answer to the rollout's first look is overtaken by the end of the freeze, and by the word of it."""
+
+    held: Any = None
+    questions = 0
+
+    @activity.defn(name="may_start")
+    async def may_start(self, question: FreezeQuestion) -> Freeze | None:
+        found = self.freeze_at(question.at)
+        self.questions += 1
+        if self.questions == 1:
+            self.frozen_now.clear()
+            await self.held.signal("thaw")
+        return found
+
+
+async def test_a_thaw_amid_a_look_at_the_freeze_is_heard(stage):
+    world = LateAnswer(policy=PLAIN, strategy=Direct())
+    async with stage(world) as scene:
+        world.frozen_now["x"] = ad_hoc("audit")
+        world.held = await scene.deploy()
+        await scene.until(lambda: Phase.FROZEN in world.phases)
+        await world.held.signal("thaw")
+        await scene.until(lambda: world.phases[-1] is not Phase.FROZEN, skipping=False)
+        result = await world.held.result()
+    assert result.phase is Phase.COMPLETED
+    assert world.questions == 2
 
 
 def ad_hoc(reason: str, until: float | None = None):

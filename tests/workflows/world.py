@@ -20,7 +20,7 @@ from domain.calendar import CalendarWindow
 from domain.command import CommandClaims
 from domain.delegation import Delegation
 from domain.deployment import UNTOUCHED_END, NodeFailure, Phase
-from domain.errors import IllegalTransition
+from domain.errors import Fenced, IllegalTransition
 from domain.events import EventKind
 from domain.freeze import Freeze, longest
 from domain.freeze_orders import AdHocFreeze, FreezeQuestion, Thaw, ThawClaims, ThawTokenVerdict
@@ -125,6 +125,7 @@ class World:
     amendments: list[Amendment] = field(default_factory=list)
     breaches: list[Breach] = field(default_factory=list)
     replaced: bool = False
+    fences: dict[tuple[str, str], int] = field(default_factory=dict)  # by deployment and node
 
     def __post_init__(self) -> None:
         self.fleet = [
@@ -299,6 +300,20 @@ class World:
         )
         return ThawTokenVerdict(claims=claims)
 
+    async def _answered(self, action: str, node: str) -> None:
+        if self.blocked is not None and action in ("activate", "switch"):
+            self.starts.append(node)
+            while not self.blocked.is_set():
+                activity.heartbeat()
+                await asyncio.sleep(0.05)
+
+    def _is_late(self, order: NodesOrder | RevertOrder, node: str) -> bool:
+        """As on a real node: an operation that its rollback has overtaken changes nothing any more."""
+        if isinstance(order, RevertOrder):
+            self.fences[order.of, node] = order.fence
+            return False
+        return order.fence < self.fences.get((order.deployment, node), 0)
+
     async def _each(self, action: str, order: NodesOrder | RevertOrder, version: str | None) -> NodesOutcome:
         failures = []
         if isinstance(order, NodesOrder):
@@ -312,11 +327,10 @@ class World:
                 self.touched += [node for node in order.nodes if node not in self.touched]
                 self.started_at += [(now, node) for node in order.nodes]
         for node in order.nodes:
-            if self.blocked is not None and action in ("activate", "switch"):
-                self.starts.append(node)
-                while not self.blocked.is_set():
-                    activity.heartbeat()
-                    await asyncio.sleep(0.05)
+            await self._answered(action, node)
+            if self._is_late(order, node):
+                failures.append(NodeFailure(node=node, code=Fenced.code, message="it was taken back since"))
+                continue
             fault = self.refuses(action, node)
             if fault:
                 code = fault if self.codes else "node-error"
