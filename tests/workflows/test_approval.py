@@ -214,11 +214,15 @@ async def test_reminders_come_on_time_are_written_down_and_have_an_end(stage):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.finding("N6")
 @pytest.mark.finding("X9")
-async def test_of_approve_reject_and_expiry_exactly_one_wins(stage, seed):
-    """Sent at the very moment of the expiry: whatever comes first in history decides, and stays."""
-    async with stage(World()) as scene:
-        handle = await open_gate(scene, expires_after=60)
-        await scene.env.sleep(timedelta(seconds=59.9))
+async def test_of_approve_reject_and_expiry_exactly_one_wins(real_stage, seed):
+    """Sent at the very moment of the expiry: whatever comes first in history decides, and stays.
+
+    On a real server: the time-skipping one may lose a workflow whose signal and timer come at once ("invalid
+    history builder state for action").
+    """
+    async with real_stage(World()) as scene:
+        handle = await open_gate(scene, expires_after=1)
+        await scene.env.sleep(timedelta(seconds=0.95))
         rivals = [
             handle.signal("approve", claims(handle, "bob")),
             handle.signal("reject", {"approver": "cyd"}),
@@ -241,8 +245,8 @@ async def test_of_approve_reject_and_expiry_exactly_one_wins(stage, seed):
         )
 
 
-async def test_votes_after_the_decision_are_kept_as_too_late(stage):
-    async with stage(World()) as scene:
+async def test_votes_after_the_decision_are_kept_as_too_late(real_stage):
+    async with real_stage(World()) as scene:
         handle = await open_gate(scene)
         rivals = [handle.signal("approve", claims(handle, person)) for person in ("bob", "cyd", "dan")]
         await asyncio.gather(*rivals, return_exceptions=True)  # who is too late may find nobody there
