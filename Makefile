@@ -65,8 +65,8 @@ bench-judge-scale: install
 	$(BIN)/python -m bench.judge_scale
 
 bench: install
-	$(BIN)/python bench/plan.py
-	$(BIN)/python bench/fleet.py
+	$(BIN)/python -m bench.plan
+	$(BIN)/python -m bench.fleet
 
 histories: install
 	$(BIN)/python -m tests.workflows.record_histories

@@ -17,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ import aiohttp
 import httpx
 from temporalio.client import Client
 
+from bench.embedded import RAW, ROOT, embedded
 from bundles.archive import pack
 from bundles.signature import sign
 from domain.names import deployment_workflow_id
@@ -33,7 +35,6 @@ from domain.release import ReleaseRef
 from domain.wire import TENANT_HEADER, Action, ModuleReport, Operation, OperationResult
 from runtime.temporal import leave_cleanly
 
-ROOT = Path(__file__).parent.parent
 MODULE = "payload"
 ENVIRONMENT = "qa"
 PAYLOAD_BYTES = 200_000
@@ -162,6 +163,22 @@ class Bench:
         await asyncio.gather(*(one(name, address) for name, address in self.agents.items()))
 
 
+@contextmanager
+def fleet(stack: Path, where: Path, count: int, first: int) -> Iterator[dict[str, str]]:
+    """One process with so many agents; their addresses."""
+    command = [sys.executable, str(ROOT / "bench" / "fleet_host.py"), str(stack), str(count)]
+    host = subprocess.Popen(
+        [*command, str(where), str(first)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert host.stdin is not None
+    assert host.stdout is not None
+    try:
+        yield json.loads(host.stdout.readline())
+    finally:
+        host.stdin.close()
+        host.wait(120)
+
+
 async def measure(bench: Bench, rounds: int) -> dict[str, Any]:
     """Hotswap and bare in turns; the fence of the bare calls lies above the last deployment's."""
     hotswap, bare = [], []
@@ -191,27 +208,17 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    hotswap = str(Path(sys.executable).parent / "hotswap")
     with tempfile.TemporaryDirectory(prefix="hotswap-bench-") as scratch_name:
         scratch = Path(scratch_name)
-        stack = scratch / "stack"
-        subprocess.run([hotswap, "up", "--nodes", "1", "--dir", str(stack), "--detach"], check=True)
-        command = [sys.executable, str(ROOT / "bench" / "fleet_host.py"), str(stack), str(options.nodes)]
-        fleet = subprocess.Popen(
-            [*command, str(scratch / "fleet")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        try:
-            bench = Bench(stack, json.loads(fleet.stdout.readline()), scratch)
+        with (
+            embedded(scratch, nodes=1) as stack,
+            fleet(stack, scratch / "fleet", options.nodes, first=0) as agents,
+        ):
+            bench = Bench(stack, agents, scratch)
             bench.sign_in()
             bench.register()
             result = asyncio.run(_measured(bench, options.rounds))
-        finally:
-            fleet.stdin.close()
-            fleet.wait(60)
-            subprocess.run([hotswap, "down", "--dir", str(stack)], check=True)
-    raw = ROOT / "bench" / "raw"
-    raw.mkdir(exist_ok=True)
-    (raw / "fleet.json").write_text(json.dumps(result, indent=2) + "\n")
+    (RAW / "fleet.json").write_text(json.dumps(result, indent=2) + "\n")
     sys.stdout.write(
         f"{result['nodes']} nodes: hotswap {result['hotswap_seconds']:.2f} s,"
         f" bare {result['bare_seconds']:.2f} s, ratio {result['ratio']:.2f},"

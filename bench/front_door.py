@@ -1,6 +1,6 @@
 """The API under 100 concurrent clients, beside a bare FastAPI + psycopg endpoint in the same run.
 
-`python bench/front_door.py`. One embedded stack with one node; the bare endpoint uses the same PostgreSQL and
+`python -m bench.front_door`. One embedded stack with one node; the bare endpoint uses the same PostgreSQL and
 is served with the same options. Hotswap's requests and bare ones take turns, round by round. Every request of
 ours passes authentication, limits (two counters in the database), row-level security, traces and security
 headers; POST /deployments also plans, and writes the row, its event and its audit entry. All of them go to
@@ -30,12 +30,10 @@ from typing import Any
 import aiohttp
 import psutil
 
-from bundles.archive import pack
-from bundles.signature import sign
+from bench.embedded import NEW, RAW, ROOT, Subject, embedded
 from runtime.embedded import bootstrap
 from runtime.embedded.stack import open_directory, read_choices
 
-ROOT = Path(__file__).parent.parent
 CLIENTS = 100
 KEPT = 2.0  # seconds that a client keeps an idle connection: less than the server does
 PARTS = {
@@ -106,61 +104,32 @@ async def hammer(
     return taken
 
 
-def summary(taken: list[float], spent: dict[str, float], server: str) -> dict[str, float]:
-    """Of one route; `server` is the part that answers it."""
+def summary(taken: list[float]) -> dict[str, float]:
+    """How long requests took."""
     cuts = statistics.quantiles(taken, n=100)
     return {
         "requests": len(taken),
         "p50_ms": round(cuts[49] * 1000, 1),
         "p95_ms": round(cuts[94] * 1000, 1),
         "p99_ms": round(cuts[98] * 1000, 1),
-        "cpu_ms": round(spent[server] / len(taken) * 1000, 2),
-        "all_cpu_ms": round(sum(spent.values()) / len(taken) * 1000, 2),
     }
 
 
-class Subject:
-    """The stack and the bare endpoint, both running."""
+def processor_time(requests: int, spent: dict[str, float], server: str) -> dict[str, float]:
+    """What a request took of `server`, the part that answers it, and of all parts."""
+    return {
+        "cpu_ms": round(spent[server] / requests * 1000, 2),
+        "all_cpu_ms": round(sum(spent.values()) / requests * 1000, 2),
+    }
 
-    def __init__(
-        self, stack: Path, bare: str, session: aiohttp.ClientSession, processors: Processors
-    ) -> None:
-        self.stack, self.bare, self.session, self.processors = stack, bare, session, processors
+
+class FrontDoor:
+    """The API and the bare endpoint, both running, in turns."""
+
+    def __init__(self, subject: Subject, bare: str, processors: Processors) -> None:
+        self.session, self.api = subject.session, subject.api
+        self.bare, self.processors = bare, processors
         self.spent: dict[str, dict[str, float]] = {}
-        self.about = json.loads((stack / "client.json").read_text())
-        self.api = f"{self.about['url']}/api/v1"
-
-    async def ask(self, method: str, path: str, **arguments: Any) -> Any:
-        async with self.session.request(method, self.api + path, **arguments) as answer:
-            assert answer.status < 300, (path, answer.status, await answer.text())
-            return await answer.json()
-
-    async def prepare(self, scratch: Path) -> str:
-        """Signed in, a release pushed, a first deployment that waits at a gate; its id."""
-        password = await asyncio.to_thread(Path(self.about["password_file"]).read_text)
-        signed_in = await self.ask(
-            "POST", "/auth/token", json={"username": self.about["username"], "password": password.strip()}
-        )
-        self.session.headers["Authorization"] = f"Bearer {signed_in['access_token']}"
-        source = scratch / "tree"
-        source.mkdir()
-        (source / "hotswap.toml").write_text('name = "bench"\nversion = "1.0.0"\nkind = "files"\n')
-        bundle = scratch / "bundle.tar.gz"
-        pack(source, bundle)
-        signing = self.stack / "signing"
-        signature = sign(bundle, (signing / "signer.pem").read_bytes(), (signing / "signer.key").read_bytes())
-        form = aiohttp.FormData()
-        form.add_field("bundle", bundle.read_bytes(), filename="bundle")
-        form.add_field("signature", signature, filename="signature")
-        await self.ask("POST", "/modules", data=form)
-        shown = await self.ask("GET", "/clusters/production")
-        policy = {
-            **shown["policy"],
-            "strategy": {"kind": "direct"},
-            "gates": [{"name": "hold", "before_wave": 1, "exclude_requester": False}],
-        }
-        await self.ask("PUT", "/clusters/production/policy", json=policy)
-        return str((await self.ask("POST", "/deployments", json=NEW))["id"])
 
     async def rounds(self, deployment: str, rounds: int, count: int) -> dict[str, list[float]]:
         """Ours and the bare ones in turns; the seconds of each request by route."""
@@ -205,23 +174,22 @@ class Subject:
         return {f"{kind}_ms": round(statistics.median(each) * 1000, 2) for kind, each in taken.items()}
 
 
-NEW = {"module": "bench", "version": "1.0.0", "environment": "production", "strategy": "direct"}
-
-
 async def measure(
     stack: Path, bare: str, processors: Processors, scratch: Path, *, rounds: int, count: int
 ) -> dict[str, Any]:
     load = os.getloadavg()[0]
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT)
     async with aiohttp.ClientSession(connector=connector) as session:
-        subject = Subject(stack, bare, session, processors)
+        subject = Subject(stack, session)
         deployment = await subject.prepare(scratch)
-        await subject.rounds(deployment, 1, CLIENTS)  # warm: pools, caches, imports
-        subject.spent.clear()
-        taken = await subject.rounds(deployment, rounds, count)
-        sign_ins = await subject.sign_ins(80)
+        door = FrontDoor(subject, bare, processors)
+        await door.rounds(deployment, 1, CLIENTS)  # warm: pools, caches, imports
+        door.spent.clear()
+        taken = await door.rounds(deployment, rounds, count)
+        sign_ins = await door.sign_ins(80)
     routes = {
-        name: summary(each, subject.spent[name], "bare" if name.startswith("bare") else "api")
+        name: summary(each)
+        | processor_time(len(each), door.spent[name], "bare" if name.startswith("bare") else "api")
         for name, each in taken.items()
     }
     for name, each in routes.items():
@@ -244,35 +212,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=800, help="per route and round")
-    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "raw" / "front_door.json")
+    parser.add_argument("--out", type=Path, default=RAW / "front_door.json")
     options = parser.parse_args()
-    hotswap = Path(sys.executable).with_name("hotswap")
-    with tempfile.TemporaryDirectory() as directory:
-        scratch = Path(directory)
-        stack = scratch / "stack"
-        up = [str(hotswap), "up", "--detach", "--nodes", "1", "--dir", str(stack)]
-        subprocess.run(up, check=True, stdout=subprocess.DEVNULL, cwd=scratch)
-        bare = None
+    with tempfile.TemporaryDirectory() as directory, embedded(Path(directory), nodes=1) as stack:
+        chosen = read_choices(open_directory(stack))
+        port = chosen.ports["api"] + 500
+        url = bootstrap.database_url(chosen, bootstrap.owner_login(open_directory(stack)))
+        bare = start_bare(url.replace("+psycopg", ""), port)
         try:
-            embedded = open_directory(stack)
-            chosen = read_choices(embedded)
-            port = chosen.ports["api"] + 500
-            url = bootstrap.database_url(chosen, bootstrap.owner_login(embedded))
-            bare = start_bare(url.replace("+psycopg", ""), port)
-            processors = Processors(stack, bare.pid)
             measuring = measure(
                 stack,
                 f"http://127.0.0.1:{port}",
-                processors,
-                scratch,
+                Processors(stack, bare.pid),
+                Path(directory),
                 rounds=options.rounds,
                 count=options.requests,
             )
             found = asyncio.run(measuring)
         finally:
-            if bare is not None:
-                bare.terminate()
-            subprocess.run([str(hotswap), "down", "--dir", str(stack)], check=False, cwd=scratch)
+            bare.terminate()
     options.out.write_text(json.dumps(found) + "\n")
     print(json.dumps({key: value for key, value in found.items() if key != "seconds"}, indent=1))
     return 0

@@ -11,12 +11,10 @@ import argparse
 import asyncio
 import json
 import secrets
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,13 +22,13 @@ from typing import Any
 import httpx
 from temporalio.client import Client
 
-from bench.fleet import Bench
+from bench.embedded import RAW, embedded
+from bench.fleet import Bench, fleet
 from bundles.archive import pack
 from bundles.signature import sign
 from domain.policy import default_policy
 from runtime.temporal import leave_cleanly
 
-ROOT = Path(__file__).parent.parent
 MODULE = "sleeper"
 ENVIRONMENT = "production"
 MOST_EVENTS = 2000
@@ -131,25 +129,11 @@ class Rollouts(Bench):
         """Workflow id → events, of all workflows that there are."""
         async with leave_cleanly():
             client = await Client.connect(self.about["temporal_address"])
-            found = {}
+            found: dict[str, int] = {}
             async for each in client.list_workflows():
                 handle = client.get_workflow_handle(each.id, run_id=each.run_id)
                 found[each.id] = max(found.get(each.id, 0), len((await handle.fetch_history()).events))
             return found
-
-
-@contextmanager
-def fleet(stack: Path, where: Path, count: int, first: int) -> Iterator[dict[str, str]]:
-    """One process with so many agents; their addresses."""
-    command = [sys.executable, str(ROOT / "bench" / "fleet_host.py"), str(stack), str(count)]
-    host = subprocess.Popen(
-        [*command, str(where), str(first)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        yield json.loads(host.stdout.readline())
-    finally:
-        host.stdin.close()
-        host.wait(120)
 
 
 def measure(bench: Rollouts, interval: float) -> dict[str, Any]:
@@ -185,22 +169,15 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--interval", type=float, default=INTERVAL)
     options = parser.parse_args()
-    hotswap = str(Path(sys.executable).parent / "hotswap")
     half = options.nodes // 2
     with tempfile.TemporaryDirectory(prefix="hotswap-bench-") as scratch_name:
         scratch = Path(scratch_name)
-        stack = scratch / "stack"
-        up = [hotswap, "up", "--nodes", "0", "--dir", str(stack), "--detach"]
-        subprocess.run(up, check=True)
-        try:
-            with ExitStack() as fleets:
-                agents = {}
-                for first, count in ((0, half), (half, options.nodes - half)):
-                    agents |= fleets.enter_context(fleet(stack, scratch / f"fleet-{first}", count, first))
-                result = measure(Rollouts(stack, agents, scratch), options.interval)
-        finally:
-            subprocess.run([hotswap, "down", "--dir", str(stack)], check=True)
-    (ROOT / "bench" / "raw" / "history.json").write_text(json.dumps(result, indent=2) + "\n")
+        with embedded(scratch, nodes=0) as stack, ExitStack() as fleets:
+            agents: dict[str, str] = {}
+            for first, count in ((0, half), (half, options.nodes - half)):
+                agents |= fleets.enter_context(fleet(stack, scratch / f"fleet-{first}", count, first))
+            result = measure(Rollouts(stack, agents, scratch), options.interval)
+    (RAW / "history.json").write_text(json.dumps(result, indent=2) + "\n")
     for workflow_id, events in result["events"].items():
         sys.stdout.write(f"{events:6} {workflow_id}\n")
     if result["most"] >= MOST_EVENTS:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from bench import judge_batch, judge_report
-from bench.judge_batch import FINE, NAMES, NEVER, SPECS, Course
+from bench.judge_batch import FINE, NAMES, NEVER, Course
+from bench.judge_input import SPECS
 from bench.judge_scenarios import CASES, Case
 from bench.judge_world import simulate
 

@@ -5,10 +5,11 @@ as one more leading axis; tests/bench checks that it says the same as the judge 
 is called metric by metric, with all of Kayenta's behaviour; threshold is a few sums.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.judge_input import CPU, ERRORS, LATENCY, MEMORY, SPECS
 from bench.judge_world import BOUNDS, HISTORY, LOOK, MINUTES, Array, Group
@@ -22,6 +23,8 @@ from domain.metrics import Direction, MetricSpec
 
 LOOKS = MINUTES // LOOK
 NEVER = 99
+Marks = NDArray[np.bool_]
+
 NAMES = tuple(spec.name for spec in SPECS)
 
 
@@ -43,7 +46,7 @@ class Course:
         return first(holds & before)
 
 
-def first(reached: Array) -> Array:
+def first(reached: Array | Marks) -> Array:
     """The number of the first look that is marked, per repetition."""
     return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, NEVER)
 
@@ -202,8 +205,10 @@ def threshold(canary: Group, baseline: Group) -> dict[str, Array]:
     def pooled(values: Array) -> Array:
         return np.cumsum(values[..., now].sum(axis=1), axis=-1)[:, LOOK - 1 :: LOOK]
 
-    def over(ours: Array, theirs: Array, increase: float, floor: float) -> Array:
-        return ours > np.maximum(theirs * (1 + increase), theirs + floor)
+    def over(sides: Sequence[Array], increase: float, floor: float) -> Marks:
+        ours, theirs = sides
+        marked: Marks = ours > np.maximum(theirs * (1 + increase), theirs + floor)
+        return marked
 
     errors = [pooled(side.errors) for side in (canary, baseline)]
     requests = [pooled(side.requests) for side in (canary, baseline)]
@@ -218,10 +223,10 @@ def threshold(canary: Group, baseline: Group) -> dict[str, Array]:
         for name in ("cpu", "memory")
     )
     return {
-        "errors": first(over(*shares, limits.errors_increase, limits.errors_floor) & enough),
-        "latency": first(over(*slow, limits.latency_increase, limits.latency_floor)),
-        "cpu": first(over(*cpu, limits.cpu_increase, limits.cpu_floor_cores)),
-        "memory": first(over(*memory, limits.memory_increase, limits.memory_floor_bytes / 2**20)),
+        "errors": first(over(shares, limits.errors_increase, limits.errors_floor) & enough),
+        "latency": first(over(slow, limits.latency_increase, limits.latency_floor)),
+        "cpu": first(over(cpu, limits.cpu_increase, limits.cpu_floor_cores)),
+        "memory": first(over(memory, limits.memory_increase, limits.memory_floor_bytes / 2**20)),
     }
 
 

@@ -28,8 +28,7 @@ from domain.strategy import Canary
 from runtime.embedded.stack import end, open_directory
 from tests.stack.running import BAD, GOOD, RunningStack, choose_ports, until
 
-ROOT = Path(__file__).parent.parent
-RAW = ROOT / "bench/raw/judge_live.json"
+RAW = Path(__file__).parent / "raw" / "judge_live.json"
 NODES, SETTLING = 10, 90.0  # seconds of history before the first rollout
 STRATEGY = Canary(shares=(50, 100), bake=1)
 RULE = AnalysisRule(duration=24, interval=4, warm_up=3, extensions=4, on_inconclusive="rollback")

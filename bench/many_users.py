@@ -26,7 +26,8 @@ from typing import Any
 
 import aiohttp
 
-from bench.front_door import GETS, NEW, ROOT, Subject, summary
+from bench.embedded import NEW, RAW, ROOT, Subject, embedded
+from bench.front_door import GETS, summary
 from domain.roles import Role
 from runtime.authority import ensure_token_keys
 from runtime.embedded import bootstrap
@@ -148,7 +149,7 @@ async def people(stack: Path) -> list[str]:
 async def measure(stack: Path, scratch: Path, rate: float, seconds: float, spike: float) -> dict[str, Any]:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
-        subject = Subject(stack, "", session)
+        subject = Subject(stack, session)
         deployment = await subject.prepare(scratch)
         crowd = Crowd(subject, await people(stack), deployment)
         await crowd.at((20, 10))  # warm: pools, caches, imports
@@ -176,9 +177,8 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=100, help="requests per second of the steady phase")
     parser.add_argument("--seconds", type=float, default=300, help="of the steady phase")
     parser.add_argument("--spike", type=float, default=500, help="requests per second at the spike")
-    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "raw" / "many_users.json")
+    parser.add_argument("--out", type=Path, default=RAW / "many_users.json")
     options = parser.parse_args()
-    hotswap = Path(sys.executable).with_name("hotswap")
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -192,15 +192,8 @@ def main() -> int:
         "seconds": options.seconds,
         "spike": options.spike,
     }
-    with tempfile.TemporaryDirectory() as directory:
-        scratch = Path(directory)
-        stack = scratch / "stack"
-        up = [str(hotswap), "up", "--detach", "--nodes", "1", "--dir", str(stack)]
-        subprocess.run(up, check=True, stdout=subprocess.DEVNULL, cwd=scratch)
-        try:
-            found = asyncio.run(measure(stack, scratch, options.rate, options.seconds, options.spike))
-        finally:
-            subprocess.run([str(hotswap), "down", "--dir", str(stack)], check=False, cwd=scratch)
+    with tempfile.TemporaryDirectory() as directory, embedded(Path(directory), nodes=1) as stack:
+        found = asyncio.run(measure(stack, Path(directory), options.rate, options.seconds, options.spike))
     options.out.write_text(json.dumps({**about, "phases": found}) + "\n")
     print(table({"phases": found}))
     return 0

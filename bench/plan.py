@@ -1,6 +1,6 @@
 """Plans for 10,000 nodes: how long one takes to compile, to hash, and to be looked at.
 
-`make bench`, or `python bench/plan.py --nodes 10000`. Plain figures, the median of several rounds, per
+`make bench`, or `python -m bench.plan --nodes 10000`. Plain figures, the median of several rounds, per
 strategy; beside them how long the JSON of the same plan takes to write, as a measure of the machine. The bar
 is a second for compiling and hashing. Raw output goes to bench/raw/.
 """
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,8 @@ def measure(strategy: Strategy, nodes: list[Node], rounds: int) -> dict[str, Any
     for _ in range(rounds):
         seconds, plan = timed(compile_plan)
         times["compile"].append(seconds)
-        times["hash"].append(timed(lambda plan=plan: plan.digest)[0])
-        times["forecast"].append(timed(lambda plan=plan: forecast(plan, zones, {}, {}))[0])
+        times["hash"].append(timed(partial(getattr, plan, "digest"))[0])
+        times["forecast"].append(timed(partial(forecast, plan, zones, {}, {}))[0])
         times["json"].append(timed(plan.model_dump_json)[0])
     assert len(plan.nodes) == len(nodes)
     medians = {name: statistics.median(each) for name, each in times.items()}

@@ -23,7 +23,8 @@ from typing import Any
 
 import aiohttp
 
-from bench.front_door import CLIENTS, ROOT, Subject
+from bench.embedded import RAW, Subject, embedded
+from bench.front_door import CLIENTS
 from runtime.embedded.part import child_environment, python
 from runtime.settings import FILE_VARIABLE
 
@@ -85,7 +86,7 @@ async def measure(stack: Path, urls: Sequence[str], rounds: int, count: int) -> 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         await asyncio.gather(*(ready(session, url) for url in urls))
         with tempfile.TemporaryDirectory() as scratch:
-            deployment = await Subject(stack, "", session).prepare(Path(scratch))
+            deployment = await Subject(stack, session).prepare(Path(scratch))
         for turn in range(rounds + 1):  # the first warms pools, caches, imports
             for path, number in itertools.product(PATHS, COUNTS):
                 asked = [f"{url}/api/v1{path.format(id=deployment)}" for url in urls[:number]]
@@ -111,19 +112,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=1200, help="per path, round and number of processes")
-    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "raw" / "replicas.json")
+    parser.add_argument("--out", type=Path, default=RAW / "replicas.json")
     options = parser.parse_args()
-    hotswap = Path(sys.executable).with_name("hotswap")
-    with tempfile.TemporaryDirectory() as directory:
-        stack = Path(directory) / "stack"
-        up = [str(hotswap), "up", "--detach", "--nodes", "1", "--dir", str(stack)]
-        subprocess.run(up, check=True, stdout=subprocess.DEVNULL, cwd=directory)
+    with tempfile.TemporaryDirectory() as directory, embedded(Path(directory), nodes=1) as stack:
         first = json.loads((stack / "stack.json").read_text())["ports"]["api"]
-        try:
-            with beside(stack, first, max(COUNTS) - 1) as urls:
-                found = asyncio.run(measure(stack, urls, options.rounds, options.requests))
-        finally:
-            subprocess.run([str(hotswap), "down", "--dir", str(stack)], check=False, cwd=directory)
+        with beside(stack, first, max(COUNTS) - 1) as urls:
+            found = asyncio.run(measure(stack, urls, options.rounds, options.requests))
     options.out.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
     return 0
