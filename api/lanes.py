@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
@@ -18,6 +17,7 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
+from api.signals import PATIENCE
 from domain.freeze_orders import FreezeOrder
 from domain.messages import LaneInput
 from domain.names import CONTROL_QUEUE, deployment_workflow_id, lane_id
@@ -28,7 +28,6 @@ from store.records import OpenLane
 _log = logging.getLogger(__name__)
 
 LANE_WORKFLOW: Final = "LaneWorkflow"
-PATIENCE: Final = timedelta(seconds=3)  # a request waits no longer for Temporal
 KEEP_EVERY: Final = 10.0  # seconds
 
 

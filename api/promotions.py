@@ -6,6 +6,7 @@ whatever was missed.
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
@@ -13,12 +14,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
-from api.lanes import KEEP_EVERY, PATIENCE
+from api.lanes import KEEP_EVERY
+from api.signals import PATIENCE, signal
 from domain.console import clip
 from domain.deployment import Cause, CauseKind
-from domain.errors import IllegalTransition
+from domain.errors import Conflict, IllegalTransition
 from domain.events import EventKind
 from domain.names import CONTROL_QUEUE, promotion_workflow_id
 from domain.promotion import PromotionPhase
@@ -91,13 +93,8 @@ async def look_after(client: Client, database: Database) -> None:
 
 
 async def _wake(client: Client, promotion: str) -> None:
-    try:
-        await client.get_workflow_handle(promotion_workflow_id(promotion)).signal(
-            LOOK_AGAIN, {}, rpc_timeout=PATIENCE
-        )
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
+    with suppress(Conflict):  # it has ended meanwhile
+        await signal(client, promotion_workflow_id(promotion), LOOK_AGAIN, {}, over=f"{promotion} is over")
 
 
 async def _write_end(database: Database, request: PromotionInput) -> None:

@@ -16,8 +16,9 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
 from api.identity import Caller
-from api.lanes import KEEP_EVERY, PATIENCE
+from api.lanes import KEEP_EVERY
 from api.services import Services
+from api.signals import PATIENCE
 from domain.errors import Forbidden, NotFound
 from domain.names import CONTROL_QUEUE, tenant_removal_id, tenant_workflow_id
 from domain.permissions import Permission

@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from temporalio.service import RPCError, RPCStatusCode
-
 from api.access import Caller
 from api.audit import done
-from api.lanes import PATIENCE
 from api.services import Services
+from api.signals import signal as send_signal
 from domain.audit import AuditCategory, AuditNote
 from domain.base import Frozen
 from domain.eligibility import Person
@@ -130,12 +128,7 @@ async def send(hands: Services, approval: str, signal: str, body: object) -> Non
     Raises:
         Conflict: it does not run any more.
     """
-    try:
-        await hands.temporal.get_workflow_handle(approval).signal(signal, body, rpc_timeout=PATIENCE)
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            raise Conflict(f"{approval} is closed") from error
-        raise
+    await send_signal(hands.temporal, approval, signal, body, over=f"{approval} is closed")
 
 
 def said(caller: Caller, action: str, approval: str, ballot: Ballot) -> AuditNote:

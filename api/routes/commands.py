@@ -7,14 +7,13 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Response
 from pydantic import StringConstraints
 from sqlalchemy.ext.asyncio import AsyncSession
-from temporalio.service import RPCError, RPCStatusCode
 
 from api.access import Aborter, Caller, Deployer, Pauser, Promoter, Resumer, Undoer
 from api.arrivals import hotfix_allowed, must_be_frozen
 from api.audit import done, record
-from api.lanes import PATIENCE
 from api.routes.deployments import accepted, shown
 from api.services import Hands, Services
+from api.signals import signal
 from api.views.deployment import DeploymentDetail
 from domain.audit import AuditCategory
 from domain.base import Strict
@@ -229,9 +228,4 @@ async def send(
     sent = done(caller, action, AuditCategory.DEPLOYMENT, "deployment", deployment, reason=body.reason)
     await record(hands, caller, sent)
     signed = body.model_copy(update={"token": minted.token})
-    try:
-        await hands.temporal.get_workflow_handle(to).signal(command, signed, rpc_timeout=PATIENCE)
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            raise Conflict(f"deployment {deployment} does not run any more") from error
-        raise
+    await signal(hands.temporal, to, command, signed, over=f"deployment {deployment} does not run any more")

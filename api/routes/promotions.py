@@ -13,13 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.access import Aborter, Caller, Deployer, Pauser, Resumer, Viewer
 from api.audit import done, record
-from api.lanes import PATIENCE
 from api.links import promotion_path
 from api.paging import PageOf, PageQuery, cursor_of, time_and_names
 from api.planning import look_ahead
 from api.promotions import submit
 from api.routes.deployments import IdempotencyKey
 from api.services import Hands, Services
+from api.signals import signal
 from api.views.promotion import PromotionView
 from domain.audit import AuditCategory
 from domain.base import Strict
@@ -239,7 +239,7 @@ async def _order(
     )
     note = done(caller, f"{command}.ordered", AuditCategory.DEPLOYMENT, "promotion", promotion, reason=reason)
     await record(hands, caller, note)
-    await hands.temporal.get_workflow_handle(page).signal(command, body, rpc_timeout=PATIENCE)
+    await signal(hands.temporal, page, command, body, over=f"promotion {promotion} does not run any more")
     return await _shown(hands, caller, promotion)
 
 

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from api.access import Caller, Deployer, Viewer
 from api.audit import done
-from api.lanes import PATIENCE
 from api.services import Hands
+from api.signals import PATIENCE
 from api.views.gate import GateView
 from api.votes import poll_of
 from domain.approval import ApprovalInput, PollRecord, Subject
