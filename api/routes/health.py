@@ -1,7 +1,7 @@
 """Alive, ready, and how it goes: for supervisors and monitoring. No signing in."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -16,6 +16,7 @@ from temporalio.service import RPCError
 from api.access import OPEN
 from api.metrics import Metrics
 from api.services import Hands, Services
+from api.together import Together
 from domain.health import HEARTBEAT_SECONDS, MISSED_HEARTBEATS
 from store import counts
 from store.counts import Counts
@@ -32,15 +33,14 @@ class Lately:
 
     def __init__(self, seconds: float = 1.0) -> None:
         self._found: TTLCache[str, Any] = TTLCache(maxsize=8, ttl=seconds)
-        self._lock = asyncio.Lock()
+        self._asking: Together[Any] = Together()
 
-    async def get(self, name: str, ask: Callable[[], Awaitable[Found]]) -> Found:
+    async def get(self, name: str, ask: Callable[[], Coroutine[Any, Any, Found]]) -> Found:
         """What `ask` finds, or has found less than `seconds` ago; of many at once one asks."""
-        async with self._lock:
-            if name not in self._found:
-                self._found[name] = await ask()
-            found: Found = self._found[name]
-            return found
+        found: Found | None = self._found.get(name)
+        if found is None:
+            found = self._found[name] = await self._asking.ask(name, ask)
+        return found
 
 
 @router.get("/healthz")
