@@ -15,6 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.audit import record_refusal
 from domain import errors
+from domain.base import own_words
 from domain.limits import TooManyRequests
 from runtime.oidc import IssuerUnavailable
 
@@ -118,9 +119,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
     found = [
-        FieldError(
-            field=_field(each["loc"]), code=each["type"], message=each["msg"].removeprefix("Value error, ")
-        )
+        FieldError(field=_field(each["loc"]), code=each["type"], message=own_words(each["msg"]))
         for each in error.errors()
     ]
     await record_refusal(request, HTTPStatus.UNPROCESSABLE_ENTITY, errors.InvalidInput.code)

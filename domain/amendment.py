@@ -9,7 +9,7 @@ from typing import Annotated, Final, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from domain.base import Frozen, Strict
+from domain.base import Frozen, Strict, own_words
 from domain.errors import NotAmendable, PlanImpossible
 from domain.feasibility import MOST_WAVES
 from domain.gate_rule import GateRule
@@ -219,4 +219,4 @@ def _checked(model: type[Model], old: Model, field: str, **changes: object) -> M
     try:
         return model.model_validate({**present, **changes})
     except ValidationError as error:
-        raise PlanImpossible(error.errors()[0]["msg"].removeprefix("Value error, "), field=field) from error
+        raise PlanImpossible(own_words(error.errors()[0]["msg"]), field=field) from error

@@ -23,10 +23,14 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def own_words(message: str) -> str:
+    """What a validator said, without what pydantic puts before it."""
+    return message.removeprefix("Value error, ")
+
+
 def in_words(error: ValidationError) -> str:
     """What is wrong, on one line: each field and why."""
-    found = ((".".join(map(str, each["loc"])), each["msg"]) for each in error.errors())
-    told = ((field, message.removeprefix("Value error, ")) for field, message in found)
+    told = ((".".join(map(str, each["loc"])), own_words(each["msg"])) for each in error.errors())
     return "; ".join(f"{field}: {message}" if field else message for field, message in told)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from domain.base import Frozen, Strict
+from domain.base import Frozen, Strict, own_words
 from domain.errors import InvalidInput
 from domain.imports.findings import Finding, Findings
 from domain.imports.kayenta import read_config as read_canary_config
@@ -217,4 +217,4 @@ def _metric_set(raw: Mapping[str, Any]) -> MetricSet:
 def _invalid(where: str, error: ValidationError) -> InvalidInput:
     first = error.errors()[0]
     field = ".".join([where, *(str(part) for part in first["loc"])])
-    return InvalidInput(first["msg"].removeprefix("Value error, "), field=field)
+    return InvalidInput(own_words(first["msg"]), field=field)

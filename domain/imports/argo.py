@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from domain.base import own_words
 from domain.conditions.metric import OURS, Semantics
 from domain.conditions.run import matching
 from domain.errors import InvalidInput
@@ -281,4 +282,4 @@ def _note(field: str, error: ValidationError, findings: Findings) -> None:
         path = [
             theirs.get(str(part), str(part)) for part in each["loc"] if part not in ("metric", "provider")
         ]
-        findings.add(".".join([field, *path]), each["msg"].removeprefix("Value error, "))
+        findings.add(".".join([field, *path]), own_words(each["msg"]))
