@@ -125,7 +125,7 @@ async def insert(
 
 async def _inserted(session: AsyncSession, asked: Mapping[str, Any]) -> DeploymentRow:
     """The row and its event, in one statement: the environment is locked meanwhile."""
-    message = _asked(DeploymentRow(**asked))
+    message = _in_words(asked)
     declared = (("actor", asked["requester"]), ("hotfix", asked["hotfix"]), ("override", asked["override"]))
     payload = {name: value for name, value in declared if value is not None}
     queued = events.beginning(
@@ -140,15 +140,16 @@ async def _inserted(session: AsyncSession, asked: Mapping[str, Any]) -> Deployme
     return (await session.scalars(inserted.returning(DeploymentRow))).one()
 
 
-def _asked(row: DeploymentRow) -> str:
+def _in_words(asked: Mapping[str, Any]) -> str:
     """What was asked for, and by whom."""
-    if row.rolls_back is not None:
-        return f"rollback of {row.rolls_back} ({row.module}@{row.version}), requested by {row.requester}"
-    if row.strategy is not None and row.strategy["kind"] == UNDO:
-        words = f"back to {row.module}@{row.version} in {row.environment}"
-        return f"{words}, requested by {row.requester}: {row.description}"
-    what = f"hotfix {row.module}" if row.hotfix is not None else row.module
-    return f"{what}@{row.version} to {row.environment}, requested by {row.requester}"
+    release = f"{asked['module']}@{asked['version']}"
+    where, requester = asked["environment"], asked["requester"]
+    if asked["rolls_back"] is not None:
+        return f"rollback of {asked['rolls_back']} ({release}), requested by {requester}"
+    if asked["strategy"] is not None and asked["strategy"]["kind"] == UNDO:
+        return f"back to {release} in {where}, requested by {requester}: {asked['description']}"
+    hotfix = "hotfix " if asked["hotfix"] is not None else ""
+    return f"{hotfix}{release} to {where}, requested by {requester}"
 
 
 def as_inserted(row: DeploymentRow, release: StoredRelease) -> StoredDeployment:

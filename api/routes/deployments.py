@@ -24,6 +24,7 @@ from domain.deployment import Phase
 from domain.errors import InvalidInput, NotFound, PlanImpossible
 from domain.freeze import Freeze
 from domain.names import EnvironmentName, ModuleName, Version
+from domain.plan import Plan
 from domain.policy import own_parameters
 from domain.strategy import Strategy
 from store import (
@@ -41,7 +42,7 @@ from store import (
     releases,
     requirements,
 )
-from store.records import StoredDeployment, StoredEnvironment, StoredFreeze
+from store.records import StoredDeployment, StoredEnvironment
 
 router = APIRouter(prefix="/deployments", tags=["deployments"])
 
@@ -133,21 +134,23 @@ class Wanted:
     """A request that was admitted, and what it found."""
 
     environment: StoredEnvironment
+    freeze: Freeze | None
     prospect: Prospect
     strategy: Strategy | None
     arrival: Arrival
-    freeze: Freeze | None
+
+    def plan(self) -> Plan:
+        """The plan that it would get now."""
+        return self.prospect.plan(self.strategy)
 
 
 async def _want(session: AsyncSession, caller: Caller, body: NewDeployment) -> Wanted:
-    """Admit the request, or raise. Nothing is written."""
-    environment, frozen, prospect = await _admit(session, caller, body)
-    policy, strategy = prospect.policy, own_parameters(prospect.policy, body.strategy)
-    arrival = arrival_of(policy, body.arrival, hotfix=body.hotfix, reason=body.reason, override=body.override)
+    """Admit what can be deployed as it is asked for, or raise. Nothing is written."""
+    wanted = await _admit(session, caller, body)
     if body.override is not None:
         await must_be_frozen(session, caller.tenant, body.environment)
-    prospect.plan(strategy)
-    return Wanted(environment, prospect, strategy, arrival, freezes.state(frozen, time.time()))
+    wanted.plan()
+    return wanted
 
 
 async def _queue(
@@ -176,21 +179,14 @@ async def _queue(
 async def plan_deployment(body: NewDeployment, caller: Deployer, hands: Hands) -> PlanPreview:
     """The plan that this request would get now, from what the nodes last reported. Nothing is written."""
     async with hands.database.transaction(caller.tenant) as session:
-        _, _, prospect = await _admit(session, caller, body)
-        arrival_of(
-            prospect.policy, body.arrival, hotfix=body.hotfix, reason=body.reason, override=body.override
-        )
-        plan = prospect.plan(own_parameters(prospect.policy, body.strategy))
+        wanted = await _admit(session, caller, body)
+        plan = wanted.plan()
         history = await durations.of_steps(session, caller.tenant, body.environment, body.module)
-    return preview(prospect, plan, history)
+    return preview(wanted.prospect, plan, history)
 
 
-async def _admit(
-    session: AsyncSession, caller: Caller, body: NewDeployment
-) -> tuple[StoredEnvironment, list[StoredFreeze], Prospect]:
-    """Refuse what cannot be, before anything is written.
-
-    The environment, its freezes, and what the deployment would find.
+async def _admit(session: AsyncSession, caller: Caller, body: NewDeployment) -> Wanted:
+    """Refuse what cannot be, before anything is written; what the deployment would find.
 
     Raises:
         InvalidInput: `field` names what is unknown, empty, or missing on the nodes.
@@ -226,7 +222,16 @@ async def _admit(
         everybody=members,
         requester=caller.username,
     )
-    return environment, frozen, prospect
+    policy = prospect.policy
+    return Wanted(
+        environment=environment,
+        freeze=freezes.state(frozen, time.time()),
+        prospect=prospect,
+        strategy=own_parameters(policy, body.strategy),
+        arrival=arrival_of(
+            policy, body.arrival, hotfix=body.hotfix, reason=body.reason, override=body.override
+        ),
+    )
 
 
 @router.get("")
