@@ -55,10 +55,11 @@ class Rollout:
 
         A rollout that makes room for another goes on too: to find that nothing further is to be done.
         """
-        await workflow.wait_condition(lambda: self._free or self.pause.wanted)
-        while not self._free:
-            await self.pause.until_resumed()
+        while True:
             await workflow.wait_condition(lambda: self._free or self.pause.wanted)
+            if self._free:
+                return
+            await self.pause.until_resumed()
 
     @property
     def _free(self) -> bool:
