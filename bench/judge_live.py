@@ -7,7 +7,6 @@ bench/raw/judge_live.json, so that the runs may be made in several sittings.
 """
 
 import argparse
-import asyncio
 import json
 import shutil
 import statistics
@@ -19,14 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from cli.demo import build
-from cli.supervisor import start_detached
 from domain.analysis import Outcome
 from domain.deployment import Phase
 from domain.names import analysis_id
 from domain.policy import AnalysisRule, EnvironmentPolicy
 from domain.strategy import Canary
-from runtime.embedded.stack import end, open_directory
-from tests.stack.running import BAD, GOOD, RunningStack, choose_ports, until
+from tests.stack.running import BAD, GOOD, RunningStack, started, until
 
 RAW = Path(__file__).parent / "raw" / "judge_live.json"
 NODES, SETTLING = 10, 90.0  # seconds of history before the first rollout
@@ -158,17 +155,10 @@ def main() -> int:
     parser.add_argument("--inputs", type=Path, help="a folder for what the verdicts rest on")
     options = parser.parse_args()
     kept = json.loads(RAW.read_text()) if RAW.exists() else {"same": [], "bad": []}
-    directory = open_directory(Path(tempfile.mkdtemp(prefix="hotswap-live-")) / ".hotswap")
-    choose_ports(directory.choices, nodes=NODES)
-    try:
-        start_detached(directory)
-        stack = RunningStack(directory)
+    with started(Path(tempfile.mkdtemp(prefix="hotswap-live-")), nodes=NODES) as stack:
         stack.push_greeter()
         until(lambda: len(stack.nodes()) == NODES)
         measure(stack, options, kept)
-        stack.close()
-    finally:
-        asyncio.run(end(directory))
     print(summary(kept))
     return 0 if all(expected(kind, each) for kind, runs in kept.items() for each in runs) else 1
 

@@ -56,6 +56,17 @@ def as_owner(url: str) -> str:
     return url.replace(f"{APPLICATION.name}:{APPLICATION.password}@", f"{OWNER.name}:{OWNER.password}@", 1)
 
 
+def wait_for_postgres(directory: postgres.PostgresDirectory, port: int) -> None:
+    """Until a server that was just started takes connections."""
+    patiently = Retrying(
+        stop=stop_after_delay(30),
+        wait=wait_fixed(0.05),
+        retry=retry_if_exception_type(psycopg.OperationalError),
+        reraise=True,
+    )
+    patiently(directory.connect, port).close()
+
+
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     home = tmp_path_factory.mktemp("postgres")
@@ -68,13 +79,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
             directory.command(port, *fast), stdout=log, stderr=log, start_new_session=True
         )
     try:
-        patiently = Retrying(
-            stop=stop_after_delay(20),
-            wait=wait_fixed(0.05),
-            retry=retry_if_exception_type(psycopg.OperationalError),
-            reraise=True,
-        )
-        patiently(directory.connect, port).close()
+        wait_for_postgres(directory, port)
         yield PostgresServer(directory, port)
     finally:
         process.send_signal(signal.SIGINT)

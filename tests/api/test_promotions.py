@@ -115,16 +115,20 @@ async def test_what_an_environment_requires_may_come_earlier_in_the_promotion(
     assert accepted.status_code == 202
 
 
-async def test_what_was_missed_is_made_good(everywhere: World, release: Release) -> None:
-    """A row whose workflow was never started, and one whose workflow somebody has terminated."""
-    services = everywhere.services
-    request = PromotionInput(
+def asked_for(promotion: str, release: Release) -> PromotionInput:
+    return PromotionInput(
         tenant=TENANT,
-        promotion="forgotten",
+        promotion=promotion,
         requester="dora",
         module=release.ref.module,
         version=release.ref.version,
     )
+
+
+async def test_what_was_missed_is_made_good(everywhere: World, release: Release) -> None:
+    """A row whose workflow was never started, and one whose workflow somebody has terminated."""
+    services = everywhere.services
+    request = asked_for("forgotten", release)
     async with services.database.transaction(TENANT) as session:
         await promotions.insert(session, request, [PromotionStage(environment="staging")], "")
     await look_after(services.temporal, services.database)
@@ -193,13 +197,7 @@ async def test_a_promotion_waits_where_requests_are_refused_and_gives_way_to_lat
 ) -> None:
     database = everywhere.services.database
     wanted = {"module": release.ref.module, "version": release.ref.version, "environment": "production"}
-    request = PromotionInput(
-        tenant=TENANT,
-        promotion="patient",
-        requester="dora",
-        module=release.ref.module,
-        version=release.ref.version,
-    )
+    request = asked_for("patient", release)
     stages = [PromotionStage(environment="production", on_failure=OnFailure.KEEP)]
     async with everywhere.asks("admin") as admin, everywhere.asks("dora") as dora:
         before = (await admin.get("/clusters/production")).json()["policy"]

@@ -1,5 +1,6 @@
 """The embedded stack as a person and an operator have it: its API, its agents, its processes, its traffic."""
 
+import asyncio
 import random
 import secrets
 import signal
@@ -23,6 +24,7 @@ from cli.context import Target, stack_target
 from cli.demo import build, readback, sender
 from cli.demo.setting import user
 from cli.errors import Unreachable
+from cli.supervisor import start_detached
 from domain.deployment import Phase
 from domain.hooks import HookRule
 from domain.names import deployment_workflow_id
@@ -36,6 +38,7 @@ from runtime import files
 from runtime.embedded.choices import DEFAULT_PORTS, Choices, is_free
 from runtime.embedded.directory import StackDirectory
 from runtime.embedded.identity import ProcessId
+from runtime.embedded.stack import end, open_directory
 from runtime.embedded.state import PartStatus, load
 from runtime.temporal import server_program
 
@@ -278,6 +281,20 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.05)
+
+
+@contextmanager
+def started(where: Path, *, nodes: int) -> Iterator[RunningStack]:
+    """A new stack under a directory, with so many nodes, until the block ends."""
+    directory = open_directory(where / ".hotswap")
+    choose_ports(directory.choices, nodes=nodes)
+    try:
+        start_detached(directory)
+        running = RunningStack(directory)
+        yield running
+        running.close()
+    finally:
+        asyncio.run(end(directory))
 
 
 def choose_ports(path: Path, *, nodes: int) -> None:

@@ -16,9 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from cli.supervisor import start_detached
 from domain.deployment import Phase
 from domain.errors import Conflict, Fenced
 from domain.policy import EnvironmentPolicy, GateRule
@@ -26,6 +24,7 @@ from runtime.embedded import bootstrap, postgres
 from runtime.embedded.backup import restore
 from runtime.embedded.directory import StackDirectory
 from runtime.embedded.stack import end, open_directory, read_choices
+from tests.conftest import wait_for_postgres
 from tests.stack.answers import ask_everything, differences
 from tests.stack.running import (
     CANARY,
@@ -36,7 +35,7 @@ from tests.stack.running import (
     PATIENCE,
     PRODUCTION,
     RunningStack,
-    choose_ports,
+    started,
     until,
 )
 
@@ -84,15 +83,8 @@ class Busy:
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Busy]:
-    directory = open_directory(tmp_path_factory.mktemp("busy") / ".hotswap")
-    choose_ports(directory.choices, nodes=NODES)
-    try:
-        start_detached(directory)
-        stack = RunningStack(directory)
+    with started(tmp_path_factory.mktemp("busy"), nodes=NODES) as stack:
         yield fill(stack)
-        stack.close()
-    finally:
-        asyncio.run(end(directory))
 
 
 def fill(stack: RunningStack) -> Busy:
@@ -180,13 +172,7 @@ def counts_at_rest(directory: StackDirectory) -> dict[str, int]:
     cluster, port = postgres.of(directory.postgres), read_choices(directory).ports["postgres"]
     server = subprocess.Popen(cluster.command(port), stderr=subprocess.DEVNULL)
     try:
-        patiently = Retrying(
-            stop=stop_after_delay(30),
-            wait=wait_fixed(0.1),
-            retry=retry_if_exception_type(psycopg.OperationalError),
-            reraise=True,
-        )
-        patiently(cluster.connect, port).close()
+        wait_for_postgres(cluster, port)
         return counts_of(directory)
     finally:
         server.send_signal(signal.SIGINT)
