@@ -136,6 +136,10 @@ async def test_what_was_missed_is_made_good(everywhere: World, release: Release)
     assert (await handle.describe()).workflow_type == RELEASE_WORKFLOW
 
     await handle.terminate("by a test")
+    async with everywhere.asks("dora") as dora:
+        gone = await dora.post("/promotions/forgotten/abort", json={})
+    assert gone.status_code == 409
+    assert "does not run any more" in gone.json()["detail"]
     await look_after(services.temporal, services.database)
     async with everywhere.asks("vera") as vera:
         shown = (await vera.get("/promotions/forgotten")).json()
@@ -154,13 +158,7 @@ async def test_the_store_queues_once_and_leaves_alone_what_has_moved_on(
     everywhere: World, release: Release
 ) -> None:
     database = everywhere.services.database
-    request = PromotionInput(
-        tenant=TENANT,
-        promotion="stored",
-        requester="dora",
-        module=release.ref.module,
-        version=release.ref.version,
-    )
+    request = asked_for("stored", release)
     stages = [
         PromotionStage(environment=name, on_failure=OnFailure.ROLLBACK) for name in ("development", "staging")
     ]
